@@ -1,0 +1,107 @@
+//! Every setting of the gateway, with its default and the reason for it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use mesh_contracts::geo::Country;
+use mesh_identity::Upstreams;
+use mesh_runtime::Settings;
+use mesh_runtime::consistency::Signer;
+use mesh_runtime::process::{self, Common};
+
+/// What the process runs with.
+pub struct Config {
+    /// As every service has it.
+    pub common: Common,
+    /// The door for anyone; none behind an ingress.
+    pub public: Option<Public>,
+    /// Where the other services are.
+    pub upstreams: Upstreams,
+    /// Joins the tokens of two masters into one.
+    pub signer: Signer,
+    /// Who must have issued a token.
+    pub issuer: String,
+    /// Whom a token must be for.
+    pub audience: String,
+    /// Whose menu the order page shows to a customer of whom nothing is known yet.
+    pub home_country: Country,
+}
+
+/// The public listener.
+pub struct Public {
+    /// Where.
+    pub listen: SocketAddr,
+    /// With `tls.crt` and `tls.key`.
+    pub tls_dir: PathBuf,
+}
+
+impl Config {
+    /// Reads them; good once [`Settings::finish`] says so.
+    pub fn from_settings(settings: &mut Settings) -> Self {
+        let common = Common::from_settings(settings);
+        Self {
+            public: public(settings, &common),
+            upstreams: settings.parse(
+                "TIFFIN_UPSTREAMS",
+                "",
+                "service=host:port, separated by commas; who is not named is expected at SERVICE:4000, as in a cluster",
+            ),
+            signer: process::signer(settings),
+            issuer: settings.text(
+                "TIFFIN_JWT_ISSUER",
+                "https://tiffin.local",
+                "tokens of other issuers are refused; must be what user-master signs with",
+            ),
+            audience: settings.text(
+                "TIFFIN_JWT_AUDIENCE",
+                "tiffin",
+                "tokens for others are refused; must be what user-master signs with",
+            ),
+            home_country: home_country(settings),
+            common,
+        }
+    }
+}
+
+fn public(settings: &mut Settings, common: &Common) -> Option<Public> {
+    const LISTEN: &str = "TIFFIN_PUBLIC_LISTEN";
+    let listen = settings.text(
+        LISTEN,
+        "",
+        "TLS for anyone, for one machine; empty: none, since an ingress has it",
+    );
+    let tls_dir = settings.text(
+        "TIFFIN_PUBLIC_TLS_DIR",
+        "",
+        "tls.crt and tls.key of the public listener, re-read when they change; empty: those of TIFFIN_TLS_DIR",
+    );
+    if listen.is_empty() {
+        return None;
+    }
+    let tls_dir = if tls_dir.is_empty() {
+        common.tls_dir.clone()
+    } else {
+        tls_dir.into()
+    };
+    match listen.parse() {
+        Ok(listen) => Some(Public { listen, tls_dir }),
+        Err(err) => {
+            settings.refuse(LISTEN, format!("{err}"));
+            None
+        }
+    }
+}
+
+fn home_country(settings: &mut Settings) -> Country {
+    const NAME: &str = "TIFFIN_HOME_COUNTRY";
+    const DEFAULT: &str = "DE";
+    let code = settings.text(
+        NAME,
+        DEFAULT,
+        "the menu on the order page of a customer without basket and address",
+    );
+    Country::parse(&code).unwrap_or_else(|| {
+        settings.refuse(NAME, "is not an ISO 3166-1 alpha-2 code");
+        Country::parse(DEFAULT).expect("a country")
+    })
+}

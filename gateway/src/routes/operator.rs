@@ -1,0 +1,96 @@
+//! The chain itself: products, food points, couriers, staff; and the last word on an order.
+
+use axum::extract::State;
+use mesh_contracts::api::{Override, Receipt, RegisterStaff, Registered};
+use mesh_contracts::id::{CourierId, FoodPointId, OrderId, ProductId};
+use mesh_contracts::menu::Product;
+use mesh_contracts::point::Settings;
+use mesh_runtime::extract::Path;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::OPERATOR;
+use super::account::PASSWORD_TIMEOUT;
+use crate::ask::{Ask, Tell};
+use crate::door::only;
+use crate::shapes::Guarded;
+use crate::{Answer, App};
+
+pub(super) fn routes(app: &App) -> OpenApiRouter<App> {
+    let operators = OpenApiRouter::new()
+        .routes(routes!(create_product))
+        .routes(routes!(change_product, retire_product))
+        .routes(routes!(create_point))
+        .routes(routes!(register_staff))
+        .routes(routes!(register_courier))
+        .routes(routes!(courier))
+        .routes(routes!(override_order));
+    only(OPERATOR, app, operators)
+}
+
+/// Add a product to the menu
+#[utoipa::path(post, path = "/products", tag = "operator", request_body = Product,
+    responses((status = 201, description = "Created.", body = Receipt)))]
+async fn create_product(State(app): State<App>, tell: Tell<Product>) -> Answer {
+    app.services.menu_master.forward(tell.ask).await
+}
+
+/// Describe a product anew
+#[utoipa::path(patch, path = "/products/{id}", tag = "operator",
+    params(("id" = ProductId, Path, description = "The product."), Guarded), request_body = Product,
+    responses((status = 200, description = "Changed.", body = Receipt)))]
+async fn change_product(State(app): State<App>, _: Path<ProductId>, tell: Tell<Product>) -> Answer {
+    app.services.menu_master.forward(tell.ask).await
+}
+
+/// Take a product off the menu
+#[utoipa::path(delete, path = "/products/{id}", tag = "operator",
+    params(("id" = ProductId, Path, description = "The product."), Guarded),
+    responses((status = 200, description = "Retired.", body = Receipt)))]
+async fn retire_product(State(app): State<App>, _: Path<ProductId>, ask: Ask) -> Answer {
+    app.services.menu_master.forward(ask).await
+}
+
+/// Open a food point
+#[utoipa::path(post, path = "/food-points", tag = "operator", request_body = Settings,
+    responses((status = 201, description = "Created.", body = Receipt)))]
+async fn create_point(State(app): State<App>, tell: Tell<Settings>) -> Answer {
+    app.services.point_master.forward(tell.ask).await
+}
+
+/// Open an account for kitchen staff
+#[utoipa::path(post, path = "/food-points/{id}/staff", tag = "operator",
+    params(("id" = FoodPointId, Path, description = "The food point.")), request_body = RegisterStaff,
+    responses((status = 201, description = "Registered.", body = Registered)))]
+async fn register_staff(State(app): State<App>, _: Path<FoodPointId>, tell: Tell<RegisterStaff>) -> Answer {
+    app.services
+        .user_master
+        .forward_within(tell.ask, PASSWORD_TIMEOUT)
+        .await
+}
+
+/// Open an account for a courier
+#[utoipa::path(post, path = "/couriers", tag = "operator", request_body = RegisterStaff,
+    responses((status = 201, description = "Registered.", body = Registered)))]
+async fn register_courier(State(app): State<App>, tell: Tell<RegisterStaff>) -> Answer {
+    app.services
+        .user_master
+        .forward_within(tell.ask, PASSWORD_TIMEOUT)
+        .await
+}
+
+/// A courier as others may see them
+#[utoipa::path(get, path = "/couriers/{id}", tag = "operator",
+    params(("id" = CourierId, Path, description = "The courier.")),
+    responses((status = 200, description = "The courier.", body = Object)))]
+async fn courier(State(app): State<App>, _: Path<CourierId>, ask: Ask) -> Answer {
+    app.services.user_info.forward(ask).await
+}
+
+/// End an order, whatever its state
+#[utoipa::path(post, path = "/orders/{id}/override", tag = "operator",
+    params(("id" = OrderId, Path, description = "The order."), Guarded), request_body = Override,
+    responses((status = 200, description = "Ended, with every compensation due.", body = Receipt)))]
+async fn override_order(State(app): State<App>, _: Path<OrderId>, tell: Tell<Override>) -> Answer {
+    app.services.order_master.forward(tell.ask).await
+}

@@ -1,0 +1,320 @@
+//! The services behind the gateway: one call with its limits, and their answers relayed.
+//!
+//! Knows no routes and no roles but what is more urgent than what.
+
+use std::error::Error as StdError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use http::{HeaderName, StatusCode, header};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use mesh_identity::client::CALL_TIMEOUT;
+use mesh_identity::{Client, ClientError, Upstream, Upstreams};
+use mesh_runtime::{Problem, headers};
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+
+use crate::Answer;
+use crate::ask::Ask;
+
+/// Pauses before a call is sent again that surely, or harmlessly, failed: long enough together for a
+/// supervisor to restart the service, within the two seconds that a client waits anyway.
+const RETRY_PAUSES: [Duration; 3] = [
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_millis(500),
+];
+/// Calls per service that may wait for another try at once; more would greet its restart with a stampede.
+const RETRYING_MAX: usize = 32;
+/// When whoever was turned away should come back.
+const COME_BACK_AFTER: Duration = Duration::from_secs(1);
+/// A refusal of a live stream is a problem document; it fits many times.
+const REFUSAL_BYTES_MAX: usize = 64 * 1024;
+
+/// What a service says to the client besides status and body.
+const RELAYED: [HeaderName; 5] = [
+    header::CONTENT_TYPE,
+    header::ETAG,
+    header::LOCATION,
+    header::RETRY_AFTER,
+    headers::CONSISTENCY,
+];
+
+/// Every service that the gateway asks.
+pub(crate) struct Services {
+    pub(crate) order_master: Service,
+    pub(crate) basket_master: Service,
+    pub(crate) menu_master: Service,
+    pub(crate) point_master: Service,
+    pub(crate) courier_master: Service,
+    pub(crate) user_master: Service,
+    pub(crate) order_info: Service,
+    pub(crate) basket_info: Service,
+    pub(crate) menu_info: Service,
+    pub(crate) user_info: Service,
+}
+
+impl Services {
+    pub(crate) fn new(client: &Client, upstreams: &Upstreams) -> Self {
+        let service = |name| Service::new(client.clone(), upstreams.get(name));
+        Self {
+            order_master: service("order-master"),
+            basket_master: service("basket-master"),
+            menu_master: service("menu-master"),
+            point_master: service("point-master"),
+            courier_master: service("courier-master"),
+            user_master: service("user-master"),
+            order_info: service("order-info"),
+            basket_info: service("basket-info"),
+            menu_info: service("menu-info"),
+            user_info: service("user-info"),
+        }
+    }
+}
+
+/// What is served first when not everything can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Urgency {
+    /// Reading can be repeated in a moment.
+    Browsing,
+    /// A customer who orders, pays or cancels.
+    Purchase,
+    /// Kitchens, couriers and operators: food that exists already.
+    Work,
+}
+
+impl Urgency {
+    /// Calls in flight per service up to which this is still served. Each step leaves a quarter of
+    /// all seats to what is more urgent; a service answers some thousands a second with 256 in flight.
+    fn seats_max(self) -> usize {
+        match self {
+            Self::Browsing => 128,
+            Self::Purchase => 192,
+            Self::Work => 256,
+        }
+    }
+}
+
+/// One service, with its limits.
+pub(crate) struct Service {
+    client: Client,
+    upstream: Upstream,
+    seats: Seats,
+    retrying: Semaphore,
+}
+
+impl Service {
+    fn new(client: Client, upstream: Upstream) -> Self {
+        Self {
+            client,
+            upstream,
+            seats: Seats::default(),
+            retrying: Semaphore::new(RETRYING_MAX),
+        }
+    }
+
+    /// Passes a request on and its answer back.
+    pub(crate) async fn forward(&self, ask: Ask) -> Answer {
+        self.forward_within(ask, CALL_TIMEOUT).await
+    }
+
+    /// As [`Service::forward`], with a time-out of its own.
+    pub(crate) async fn forward_within(&self, ask: Ask, patience: Duration) -> Answer {
+        let answer = self.call(ask, patience).await?;
+        Ok(self.relay(answer))
+    }
+
+    /// Asks, and hands the answer back whatever its status.
+    ///
+    /// # Errors
+    /// 503 `overloaded` or `upstream_unavailable`.
+    pub(crate) async fn call(&self, ask: Ask, patience: Duration) -> Result<http::Response<Bytes>, Problem> {
+        let _seat = self.seats.take(ask.urgency()).ok_or_else(|| self.overloaded())?;
+        let is_repeatable = ask.is_repeatable();
+        let request = ask.request();
+        let mut pauses = RETRY_PAUSES.iter();
+        loop {
+            let failed = match self
+                .client
+                .request_within(&self.upstream, request.clone(), patience)
+                .await
+            {
+                Ok(answer) => return Ok(answer),
+                Err(err) => err,
+            };
+            let harmless = failed.nothing_was_sent() || (is_repeatable && is_broken(&failed));
+            let (Some(pause), true, Ok(_turn)) = (pauses.next(), harmless, self.retrying.try_acquire()) else {
+                return Err(self.unavailable(failed));
+            };
+            tokio::time::sleep(*pause).await;
+        }
+    }
+
+    /// Opens a live stream: its head within the usual time, its body for as long as it lasts. Any
+    /// other answer is relayed.
+    ///
+    /// # Errors
+    /// As [`Service::call`].
+    pub(crate) async fn open(&self, ask: Ask) -> Result<Result<Incoming, Response>, Problem> {
+        let _seat = self.seats.take(ask.urgency()).ok_or_else(|| self.overloaded())?;
+        let opened = self.client.stream(&self.upstream, ask.request()).await;
+        let (head, body) = opened.map_err(|err| self.unavailable(err))?.into_parts();
+        if head.status == StatusCode::OK {
+            return Ok(Ok(body));
+        }
+        let body = tokio::time::timeout(CALL_TIMEOUT, Limited::new(body, REFUSAL_BYTES_MAX).collect()).await;
+        match body {
+            Ok(Ok(body)) => Ok(Err(self.relay(http::Response::from_parts(head, body.to_bytes())))),
+            Ok(Err(err)) => Err(self.gone(err)),
+            Err(_) => Err(self.gone("its refusal did not come in time")),
+        }
+    }
+
+    /// The answer as the client gets it. A refusal of *us* is our own mistake and nothing of the
+    /// client's; so is an error in another form than agreed.
+    pub(crate) fn relay(&self, answer: http::Response<Bytes>) -> Response {
+        let (head, body) = answer.into_parts();
+        let refused = head.status.is_client_error() || head.status.is_server_error();
+        if refused && !is_problem(&head.headers) {
+            let what = format_args!("{} answered {} without a problem", self.upstream, head.status);
+            return Problem::internal(what).into_response();
+        }
+        if matches!(head.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) && refuses_us(&body) {
+            return Problem::internal(format_args!("{} refused us", self.upstream)).into_response();
+        }
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = head.status;
+        for name in RELAYED {
+            if let Some(value) = head.headers.get(&name) {
+                response.headers_mut().insert(name, value.clone());
+            }
+        }
+        response
+    }
+
+    /// The refusal of an answer that should have been a good one.
+    pub(crate) fn refusal(&self, answer: &http::Response<Bytes>) -> Problem {
+        let document = serde_json::from_slice(answer.body()).unwrap_or_default();
+        match Problem::relayed(answer.status(), &document) {
+            Some(problem) if !refuses_us(answer.body()) => problem,
+            Some(_) | None => Problem::internal(format_args!("{} answered {}", self.upstream, answer.status())),
+        }
+    }
+
+    fn unavailable(&self, err: ClientError) -> Problem {
+        self.gone(with_sources(&err))
+    }
+
+    fn gone(&self, cause: impl std::fmt::Display) -> Problem {
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "upstream_unavailable",
+            "a part of the platform is not available right now",
+        )
+        .retry_after(COME_BACK_AFTER)
+        .because(cause)
+    }
+
+    fn overloaded(&self) -> Problem {
+        metrics::counter!("requests_shed_total", "upstream" => self.upstream.service.clone()).increment(1);
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "overloaded",
+            "there is too much to do right now",
+        )
+        .retry_after(COME_BACK_AFTER)
+        .because(format_args!("too many calls in flight to {}", self.upstream))
+    }
+}
+
+/// Calls in flight. Nobody waits for a seat: who gets none is told when to come back.
+#[derive(Debug, Default)]
+struct Seats {
+    taken: AtomicUsize,
+}
+
+/// One call's place; free again when dropped.
+#[derive(Debug)]
+struct Seat<'a>(&'a AtomicUsize);
+
+impl Seats {
+    fn take(&self, urgency: Urgency) -> Option<Seat<'_>> {
+        let before = self.taken.fetch_add(1, Ordering::Relaxed);
+        let seat = Seat(&self.taken);
+        (before < urgency.seats_max()).then_some(seat)
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn with_sources(err: &dyn StdError) -> String {
+    let mut text = err.to_string();
+    let mut source = err.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn is_broken(err: &ClientError) -> bool {
+    match err {
+        ClientError::Broken { .. } => true,
+        ClientError::Connect { .. }
+        | ClientError::Timeout { .. }
+        | ClientError::Status { .. }
+        | ClientError::Malformed { .. } => false,
+    }
+}
+
+fn is_problem(headers: &http::HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/problem+json"))
+}
+
+fn refuses_us(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Kind<'a> {
+        #[serde(rename = "type", borrow)]
+        kind: std::borrow::Cow<'a, str>,
+    }
+    let ours = |kind: &str| kind.ends_with("/peer_not_allowed") || kind.ends_with("/caller_unknown");
+    serde_json::from_slice::<Kind>(body).is_ok_and(|document| ours(&document.kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(seats: &Seats, urgency: Urgency) -> Vec<Seat<'_>> {
+        std::iter::from_fn(|| seats.take(urgency)).collect()
+    }
+
+    #[test]
+    fn browsing_is_turned_away_before_purchases_and_those_before_work() {
+        let seats = Seats::default();
+        let browsing = fill(&seats, Urgency::Browsing);
+        let purchases = fill(&seats, Urgency::Purchase);
+        let work = fill(&seats, Urgency::Work);
+        assert_eq!((browsing.len(), purchases.len(), work.len()), (128, 64, 64));
+        assert!(seats.take(Urgency::Browsing).is_none() && seats.take(Urgency::Work).is_none());
+    }
+
+    #[test]
+    fn a_refused_call_and_a_finished_one_leave_no_seat_taken() {
+        let seats = Seats::default();
+        drop(fill(&seats, Urgency::Work));
+        assert_eq!(seats.taken.load(Ordering::Relaxed), 0);
+        assert!(seats.take(Urgency::Browsing).is_some());
+    }
+}

@@ -1,0 +1,11 @@
+//! The gateway on real listeners, with small servers as services behind it, all over the mesh's own TLS.
+
+mod access;
+mod composition;
+mod contract;
+mod doors;
+mod input;
+mod live;
+mod program;
+mod relay;
+mod site;

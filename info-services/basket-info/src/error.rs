@@ -1,0 +1,44 @@
+//! The one answer to "no".
+
+use std::error::Error as StdError;
+
+use axum::response::{IntoResponse, Response};
+use mesh_projection::Unavailable;
+use mesh_runtime::Problem;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The caller asked for what is not there, not theirs, or not well put.
+    #[error(transparent)]
+    Refused(#[from] Problem),
+    /// Neither Redis nor the master can say for certain.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Refused(problem) => problem,
+            Error::Unavailable(unavailable) => Self::unavailable("read model", causes(&unavailable)),
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        Problem::from(self).into_response()
+    }
+}
+
+fn causes(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,26 @@
+//! Baskets and payments as the customer sees them.
+//!
+//! Knows no price list and no payment provider: it shows what basket-master recorded.
+
+pub mod projector;
+pub mod view;
+
+pub mod freshness;
+pub mod http;
+
+pub mod error;
+
+pub mod config;
+
+use mesh_projection::Projection;
+use mesh_runtime::consistency::Signer;
+
+/// The name of the service, everywhere.
+pub const NAME: &str = "basket-info";
+
+/// What handlers share.
+#[derive(Clone)]
+pub struct App {
+    pub projection: Projection,
+    pub signer: Signer,
+}

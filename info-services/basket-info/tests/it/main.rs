@@ -1,0 +1,8 @@
+//! basket-info as a process of its own, over mutual TLS, on real NATS and Redis.
+
+mod baskets;
+mod loss;
+mod master;
+mod payments;
+mod peers;
+mod world;

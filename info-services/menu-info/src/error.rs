@@ -1,0 +1,49 @@
+//! The one answer to "no".
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+
+use axum::response::{IntoResponse, Response};
+use mesh_projection::{ListError, Unavailable};
+use mesh_runtime::Problem;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The caller asked for what is not there, not theirs, or not well put.
+    #[error(transparent)]
+    Refused(#[from] Problem),
+    /// Neither Redis nor the master can say for certain.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// A country's shop cannot be read; many may have asked for it together.
+    #[error(transparent)]
+    Shop(#[from] Arc<ListError>),
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Refused(problem) => problem,
+            Error::Unavailable(unavailable) => Self::unavailable("read model", causes(&unavailable)),
+            Error::Shop(err) => Self::unavailable("read model", causes(&*err)),
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        Problem::from(self).into_response()
+    }
+}
+
+fn causes(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

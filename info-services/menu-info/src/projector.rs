@@ -1,0 +1,79 @@
+//! Which streams become which documents, on which lists they are.
+//!
+//! Knows no Redis and no rule: the folds are in `contracts::view`, the writing in `mesh-projection`.
+
+use mesh_bus::Bus;
+use mesh_contracts::envelope::Envelope;
+use mesh_contracts::id::{FoodPointId, ProductId};
+use mesh_contracts::subject::Context;
+use mesh_contracts::view::point::FoodPoint;
+use mesh_contracts::view::product::Product;
+use mesh_contracts::{menu, point, view};
+use mesh_projection::{BoxError, Placement, Projection, View};
+use mesh_runtime::Shutdown;
+
+use crate::NAME;
+
+/// List of what is sold, and list of the food points, in a country.
+pub const COUNTRY: &str = "country";
+
+/// All of a country is read at once, so no place on the list is better than another.
+const ANY_PLACE: i64 = 0;
+
+/// Keeps both views up to date until shutdown.
+pub fn run(projection: &Projection, bus: &Bus, shutdown: &Shutdown) -> impl Future<Output = ()> + Send + use<> {
+    let products = projection.run::<Products>(bus, Context::Menu, "prd_", NAME, shutdown.clone());
+    let points = projection.run::<FoodPoints>(bus, Context::Point, "pnt_", NAME, shutdown.clone());
+    async {
+        tokio::join!(products, points);
+    }
+}
+
+/// `prd_` streams.
+pub struct Products;
+
+impl View for Products {
+    type Doc = Product;
+    const KIND: &'static str = "product";
+
+    fn fold(doc: Option<Product>, event: &Envelope) -> Result<Option<Product>, BoxError> {
+        let _: ProductId = event.stream.parse()?;
+        Ok(match event.body::<menu::Event>()? {
+            Some(body) => view::product::fold(doc, &body, event.at),
+            None => doc.map(|mut product| {
+                view::product::skip(&mut product, event.at);
+                product
+            }),
+        })
+    }
+
+    fn place(doc: &Product) -> Placement {
+        let sold_in = doc.product.prices.keys().filter(|_| !doc.retired);
+        sold_in.fold(Placement::new(), |placement, country| {
+            placement.indexed(COUNTRY, country, ANY_PLACE)
+        })
+    }
+}
+
+/// `pnt_` streams.
+pub struct FoodPoints;
+
+impl View for FoodPoints {
+    type Doc = FoodPoint;
+    const KIND: &'static str = "point";
+
+    fn fold(doc: Option<FoodPoint>, event: &Envelope) -> Result<Option<FoodPoint>, BoxError> {
+        let _: FoodPointId = event.stream.parse()?;
+        Ok(match event.body::<point::Event>()? {
+            Some(body) => view::point::fold(doc, &body, event.at),
+            None => doc.map(|mut point| {
+                view::point::skip(&mut point, event.at);
+                point
+            }),
+        })
+    }
+
+    fn place(doc: &FoodPoint) -> Placement {
+        Placement::new().indexed(COUNTRY, doc.settings.place.country, ANY_PLACE)
+    }
+}

@@ -1,0 +1,206 @@
+//! What customers, kitchens, couriers and operators may ask.
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::get;
+use http::HeaderMap;
+use mesh_contracts::api::HistoryEntry;
+use mesh_contracts::id::{DeliveryId, FoodPointId, OrderId};
+use mesh_contracts::user::Role;
+use mesh_identity::Caller;
+use mesh_identity::peer::{self, GATEWAY};
+use mesh_projection::{RESUME_HEADER, Read, View};
+use mesh_runtime::extract::{Path, Query};
+use mesh_runtime::json::Json;
+use mesh_runtime::{Problem, server};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::App;
+use crate::error::Error;
+use crate::freshness::Fresh;
+use crate::projector::{COURIER, CUSTOMER, Deliveries, OrderDocument, Orders, POINT, topic};
+use crate::view::{self, ActiveCourier, Listed};
+
+/// Documents on one page of a list unless asked otherwise: a screenful.
+const PAGE_DEFAULT: usize = 20;
+/// And at most; a page of orders stays below half a megabyte.
+const PAGE_MAX: usize = 100;
+
+/// Everything this service answers.
+pub fn router(app: App) -> Router {
+    let people = Router::new()
+        .route("/orders", get(orders))
+        .route("/orders/{id}", get(order))
+        .route("/orders/{id}/history", get(history))
+        .route("/orders/{id}/live", get(order_live))
+        .route("/food-points/{id}/tickets", get(tickets))
+        .route("/food-points/{id}/live", get(point_live))
+        .route("/couriers/me/jobs", get(jobs))
+        .route("/couriers/me/live", get(courier_live))
+        .layer(peer::allow(&[GATEWAY]));
+    let services = Router::new()
+        .route("/deliveries/{id}/active-courier", get(active_courier))
+        .layer(peer::allow(&["user-info"]));
+    server::with_layers(people.merge(services).with_state(app))
+}
+
+/// Which part of a list.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Part {
+    cursor: Option<String>,
+    #[serde(default = "page_default")]
+    limit: usize,
+}
+
+fn page_default() -> usize {
+    PAGE_DEFAULT
+}
+
+async fn orders(
+    State(app): State<App>,
+    caller: Caller,
+    Query(part): Query<Part>,
+    _: Fresh,
+) -> Result<Json<Listed>, Error> {
+    caller.require(Role::Customer)?;
+    let customer = caller.subject.to_string();
+    let show = |read: Read<OrderDocument>| view::order(&read.doc, &caller, &app.signer);
+    app.list::<Orders>(CUSTOMER, &customer, part, show).await
+}
+
+async fn order(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<OrderId>,
+    fresh: Fresh,
+) -> Result<Response, Error> {
+    let read = app.order_for(&caller, id).await?;
+    let tag = format!("{}.{}", read.version, read.doc.order.status_version);
+    Ok(fresh.answer(&tag, view::order(&read.doc, &caller, &app.signer)))
+}
+
+/// order-master remembers; that it is this caller's order, we know.
+async fn history(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<OrderId>,
+    _: Fresh,
+) -> Result<Json<Vec<HistoryEntry>>, Error> {
+    app.order_for(&caller, id).await?;
+    let path = format!("/orders/{id}/history");
+    let entries = app.client.get_json(&app.order_master, &path).await?;
+    Ok(Json(view::history(entries, &caller)))
+}
+
+async fn order_live(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    Path(id): Path<OrderId>,
+    _: Fresh,
+) -> Result<Response, Error> {
+    app.order_for(&caller, id).await?;
+    app.live_orders(topic::order(id), &headers, caller).await
+}
+
+async fn tickets(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<FoodPointId>,
+    Query(part): Query<Part>,
+    _: Fresh,
+) -> Result<Json<Listed>, Error> {
+    must_run(&caller, id)?;
+    let show = |read: Read<OrderDocument>| view::order(&read.doc, &caller, &app.signer);
+    app.list::<Orders>(POINT, &id.to_string(), part, show).await
+}
+
+async fn point_live(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    Path(id): Path<FoodPointId>,
+    _: Fresh,
+) -> Result<Response, Error> {
+    must_run(&caller, id)?;
+    app.live_orders(topic::point(id), &headers, caller).await
+}
+
+async fn jobs(
+    State(app): State<App>,
+    caller: Caller,
+    Query(part): Query<Part>,
+    _: Fresh,
+) -> Result<Json<Listed>, Error> {
+    caller.require(Role::Courier)?;
+    let courier = caller.subject.courier().to_string();
+    app.list::<Deliveries>(COURIER, &courier, part, |read| view::job(&read))
+        .await
+}
+
+async fn courier_live(State(app): State<App>, caller: Caller, headers: HeaderMap, _: Fresh) -> Result<Response, Error> {
+    caller.require(Role::Courier)?;
+    let topic = topic::courier(caller.subject.courier());
+    app.live::<Deliveries>(topic, &headers, |read| view::job(&read)).await
+}
+
+async fn active_courier(State(app): State<App>, Path(id): Path<DeliveryId>) -> Result<Json<ActiveCourier>, Error> {
+    let read = app.projection.get::<Deliveries>(&id.to_string()).await?;
+    let read = read.ok_or_else(Problem::not_found)?;
+    Ok(Json(ActiveCourier::from(&read.doc)))
+}
+
+impl App {
+    /// The order, if it is the caller's business.
+    async fn order_for(&self, caller: &Caller, id: OrderId) -> Result<Read<OrderDocument>, Error> {
+        let read = self.projection.get::<Orders>(&id.to_string()).await?;
+        let read = read.filter(|read| view::concerns(&read.doc, caller));
+        Ok(read.ok_or_else(Problem::not_found)?)
+    }
+
+    async fn list<V: View>(
+        &self,
+        index: &str,
+        value: &str,
+        part: Part,
+        show: impl Fn(Read<V::Doc>) -> Value,
+    ) -> Result<Json<Listed>, Error> {
+        if !(1..=PAGE_MAX).contains(&part.limit) {
+            let problem = Problem::bad_request("the query is not valid");
+            return Err(problem.field("limit", format!("must be from 1 to {PAGE_MAX}")).into());
+        }
+        let cursor = part.cursor.as_deref();
+        let page = self.projection.list::<V>(index, value, cursor, part.limit).await?;
+        Ok(Json(view::page(page, show)))
+    }
+
+    async fn live_orders(&self, topic: String, headers: &HeaderMap, caller: Caller) -> Result<Response, Error> {
+        let signer = self.signer.clone();
+        let show = move |read: Read<OrderDocument>| view::order(&read.doc, &caller, &signer);
+        self.live::<Orders>(topic, headers, show).await
+    }
+
+    async fn live<V: View>(
+        &self,
+        topic: String,
+        headers: &HeaderMap,
+        show: impl Fn(Read<V::Doc>) -> Value + Send + Sync + 'static,
+    ) -> Result<Response, Error> {
+        let seen = headers.get(RESUME_HEADER).and_then(|seen| seen.to_str().ok());
+        let shutdown = self.shutdown.clone();
+        Ok(self.projection.live::<V>(topic, seen, shutdown, show).await?)
+    }
+}
+
+/// Operators run every point, its own staff runs one; that of another point does not exist for them.
+fn must_run(caller: &Caller, id: FoodPointId) -> Result<(), Problem> {
+    match caller.role {
+        Role::Operator => Ok(()),
+        Role::Kitchen if caller.works_at(&id) => Ok(()),
+        Role::Kitchen => Err(Problem::not_found()),
+        Role::Customer | Role::Courier => Err(Problem::forbidden()),
+    }
+}

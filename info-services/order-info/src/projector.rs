@@ -1,0 +1,144 @@
+//! Which streams become which documents, on which lists and live topics they are.
+//!
+//! Knows no Redis and no rule: the folds are in `contracts::view`, the writing in `mesh-projection`.
+
+use jiff::Timestamp;
+use mesh_bus::Bus;
+use mesh_contracts::envelope::Envelope;
+use mesh_contracts::id::{CourierId, DeliveryId, FoodPointId, OrderId};
+use mesh_contracts::subject::Context;
+use mesh_contracts::view::delivery::Delivery;
+use mesh_contracts::view::order::{Order, Ticket};
+use mesh_contracts::{delivery, order, view};
+use mesh_projection::{BoxError, Placement, Projection, View};
+use mesh_runtime::Shutdown;
+use serde::{Deserialize, Serialize};
+
+use crate::NAME;
+
+/// List of a customer's orders, newest first.
+pub const CUSTOMER: &str = "customer";
+/// List of a food point's open tickets, the most urgent first.
+pub const POINT: &str = "point";
+/// List of a courier's open offers and jobs, the most urgent first.
+pub const COURIER: &str = "courier";
+
+/// Live topics.
+pub mod topic {
+    use super::{CourierId, FoodPointId, OrderId};
+
+    /// One order.
+    pub fn order(id: OrderId) -> String {
+        format!("order:{id}")
+    }
+
+    /// The open tickets of a food point.
+    pub fn point(id: FoodPointId) -> String {
+        format!("point:{id}")
+    }
+
+    /// The offers and jobs of a courier.
+    pub fn courier(id: CourierId) -> String {
+        format!("courier:{id}")
+    }
+}
+
+/// Keeps both views up to date until shutdown.
+pub fn run(projection: &Projection, bus: &Bus, shutdown: &Shutdown) -> impl Future<Output = ()> + Send + use<> {
+    let orders = projection.run::<Orders>(bus, Context::Order, "ord_", NAME, shutdown.clone());
+    let deliveries = projection.run::<Deliveries>(bus, Context::Courier, "dlv_", NAME, shutdown.clone());
+    async {
+        tokio::join!(orders, deliveries);
+    }
+}
+
+/// An order with its id, which its own events do not repeat but its topic needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderDocument {
+    pub id: OrderId,
+    #[serde(flatten)]
+    pub order: Order,
+}
+
+/// `ord_` streams.
+pub struct Orders;
+
+impl View for Orders {
+    type Doc = OrderDocument;
+    const KIND: &'static str = "order";
+
+    fn fold(doc: Option<OrderDocument>, event: &Envelope) -> Result<Option<OrderDocument>, BoxError> {
+        let id = event.stream.parse()?;
+        let order = doc.map(|doc| doc.order);
+        let order = match event.body::<order::Event>()? {
+            Some(body) => view::order::fold(order, &body, event.at),
+            None => order.map(|mut order| {
+                view::order::skip(&mut order, event.at);
+                order
+            }),
+        };
+        Ok(order.map(|order| OrderDocument { id, order }))
+    }
+
+    fn place(doc: &OrderDocument) -> Placement {
+        let order = &doc.order;
+        let placement = Placement::new()
+            .indexed(CUSTOMER, order.customer, order.placed_at.as_millisecond())
+            .live(topic::order(doc.id));
+        match order.food_point {
+            Some(point) if is_open_ticket(order) => {
+                let score = urgency(order.ready_by.or(order.deadlines.accept_by).unwrap_or(order.placed_at));
+                placement
+                    .indexed(POINT, point, score)
+                    .live_scored(topic::point(point), score)
+            }
+            Some(_) | None => placement,
+        }
+    }
+}
+
+/// `dlv_` streams.
+pub struct Deliveries;
+
+impl View for Deliveries {
+    type Doc = Delivery;
+    const KIND: &'static str = "delivery";
+
+    fn fold(doc: Option<Delivery>, event: &Envelope) -> Result<Option<Delivery>, BoxError> {
+        let _: DeliveryId = event.stream.parse()?;
+        Ok(match event.body::<delivery::Event>()? {
+            Some(body) => view::delivery::fold(doc, &body, event.at),
+            None => doc.map(|mut delivery| {
+                view::delivery::skip(&mut delivery, event.at);
+                delivery
+            }),
+        })
+    }
+
+    fn place(doc: &Delivery) -> Placement {
+        match doc.concerns() {
+            Some(courier) => {
+                let score = urgency(doc.ready_by);
+                Placement::new()
+                    .indexed(COURIER, courier, score)
+                    .live_scored(topic::courier(courier), score)
+            }
+            None => Placement::new(),
+        }
+    }
+}
+
+/// Whether the kitchen's screen shows it: from the question until the food is out of the house.
+fn is_open_ticket(order: &Order) -> bool {
+    match order.ticket {
+        Ticket::Offered | Ticket::Accepted | Ticket::Queued | Ticket::Cooking | Ticket::Ready => {
+            !order.status.is_terminal()
+        }
+        Ticket::None | Ticket::HandedOver | Ticket::Rejected | Ticket::TimedOut | Ticket::Cancelled => false,
+    }
+}
+
+/// Lists go from the highest score down: what is due first comes first.
+fn urgency(due: Timestamp) -> i64 {
+    -due.as_millisecond()
+}

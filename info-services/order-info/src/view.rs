@@ -1,0 +1,115 @@
+//! Documents as they are answered: what each role may see of them.
+
+use mesh_contracts::api::HistoryEntry;
+use mesh_contracts::id::{AddressId, CourierId, UserId};
+use mesh_contracts::user::Role;
+use mesh_contracts::view::delivery::Delivery;
+use mesh_identity::Caller;
+use mesh_projection::{Page, Read};
+use mesh_runtime::consistency::Signer;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::projector::OrderDocument;
+
+/// How the food point was chosen, what its recipes take, and who bears which cost: the chain's affair.
+const INTERNAL: [&str; 6] = ["candidates", "tried", "needs", "attempt", "hold", "liable"];
+
+/// Who else was asked is no courier's business.
+const OTHER_COURIERS: [&str; 1] = ["passed"];
+
+/// A part of a list, as answered.
+#[derive(Debug, Serialize)]
+pub struct Listed {
+    pub items: Vec<Value>,
+    pub next_cursor: Option<String>,
+}
+
+/// Who may see an address now: the courier who has the job, if anyone.
+#[derive(Debug, Serialize)]
+pub struct ActiveCourier {
+    pub courier: Option<CourierId>,
+    pub customer: UserId,
+    pub address: AddressId,
+}
+
+impl From<&Delivery> for ActiveCourier {
+    fn from(delivery: &Delivery) -> Self {
+        Self {
+            courier: delivery.active_courier(),
+            customer: delivery.customer,
+            address: delivery.destination.address,
+        }
+    }
+}
+
+/// Whether an order is this person's business.
+pub fn concerns(document: &OrderDocument, caller: &Caller) -> bool {
+    let order = &document.order;
+    match caller.role {
+        Role::Customer => order.customer == caller.subject,
+        Role::Kitchen => order.food_point.is_some_and(|point| caller.works_at(&point)),
+        Role::Courier => order.courier == Some(caller.subject.courier()),
+        Role::Operator => true,
+    }
+}
+
+/// An order as `caller` may see it; its owner also reads the PIN to tell the courier.
+pub fn order(document: &OrderDocument, caller: &Caller, signer: &Signer) -> Value {
+    let mut json = object(document);
+    if !runs_the_chain(caller.role) {
+        leave_out(&mut json, &INTERNAL);
+    }
+    if caller.subject == document.order.customer && !document.order.status.is_terminal() {
+        json.insert("pin".into(), signer.pin(&document.id.to_string()).into());
+    }
+    Value::Object(json)
+}
+
+/// A delivery as its courier sees it.
+pub fn job(read: &Read<Delivery>) -> Value {
+    let mut json = object(&read.doc);
+    json.insert("id".into(), read.id.as_str().into());
+    leave_out(&mut json, &OTHER_COURIERS);
+    Value::Object(json)
+}
+
+/// An order's past as `caller` may see it.
+pub fn history(mut entries: Vec<HistoryEntry>, caller: &Caller) -> Vec<HistoryEntry> {
+    if !runs_the_chain(caller.role) {
+        for entry in &mut entries {
+            if let Value::Object(data) = &mut entry.data {
+                leave_out(data, &INTERNAL);
+            }
+        }
+    }
+    entries
+}
+
+/// A page whose documents are shown by `show`.
+pub fn page<D>(page: Page<D>, show: impl Fn(Read<D>) -> Value) -> Listed {
+    Listed {
+        items: page.items.into_iter().map(show).collect(),
+        next_cursor: page.next,
+    }
+}
+
+fn runs_the_chain(role: Role) -> bool {
+    match role {
+        Role::Kitchen | Role::Operator => true,
+        Role::Customer | Role::Courier => false,
+    }
+}
+
+fn object(document: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(document) {
+        Ok(Value::Object(object)) => object,
+        other => unreachable!("documents are JSON objects, not {other:?}"),
+    }
+}
+
+fn leave_out(json: &mut Map<String, Value>, names: &[&str]) {
+    for name in names {
+        json.remove(*name);
+    }
+}

@@ -1,0 +1,11 @@
+//! basket-master as a process of its own, over mutual TLS, on real Postgres and NATS, with the real stand-in provider.
+
+mod baskets;
+mod crashes;
+mod neighbours;
+mod payments;
+mod peers;
+mod provider;
+mod refusals;
+mod webhooks;
+mod world;

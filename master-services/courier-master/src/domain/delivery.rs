@@ -1,0 +1,420 @@
+//! From the first offer to the door. A decision may touch two streams: the delivery's, and that of the courier
+//! who is asked, takes the job or loses it; both are stored together or not at all.
+
+use jiff::{SignedDuration, Timestamp};
+use mesh_contracts::courier::{Event as CourierEvent, ShiftEnd};
+use mesh_contracts::delivery::{DropCause, Event};
+use mesh_contracts::geo::Coordinates;
+use mesh_contracts::id::{CourierId, DeliveryId, FoodPointId, OrderId, UserId};
+use mesh_contracts::order::{Destination, Proof, Reason};
+use mesh_contracts::view::courier::{Courier, Status as Shift};
+use mesh_contracts::view::delivery::{Delivery, Offer, Status};
+use mesh_eventstore::Effect;
+
+use super::Rejection;
+use super::policy::{Policy, later};
+
+/// The offer has not been answered in time.
+pub const OFFER_TIMER: &str = "offer";
+/// The food is ready, the courier has the job, and nothing happens.
+pub const PICK_UP_TIMER: &str = "pick_up";
+
+/// What a delivery's stream is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// order-master asks for a courier.
+    Open {
+        order: OrderId,
+        customer: UserId,
+        food_point: FoodPointId,
+        pickup: Coordinates,
+        destination: Destination,
+        ready_by: Timestamp,
+    },
+    /// The kitchen called it.
+    FoodReady,
+    /// The order ended otherwise.
+    Cancel,
+    /// Ask a courier; `pickup_distance_m` is the whole way to the food.
+    Offer { courier: CourierId, pickup_distance_m: u32 },
+    /// The courier will.
+    Accept { courier: CourierId },
+    /// The courier won't.
+    Decline { courier: CourierId },
+    /// Nobody answered in time.
+    Lapse,
+    /// The courier who is asked has gone off shift.
+    Withdraw { courier: CourierId },
+    /// The courier gives the job back.
+    Drop { courier: CourierId },
+    /// The courier sent no position for too long.
+    Silence { courier: CourierId },
+    /// The food waited too long for the courier.
+    NotPickedUp,
+    /// The courier has it.
+    PickUp { courier: CourierId },
+    /// The courier handed it over; without proof if the PIN was wrong.
+    Deliver { courier: CourierId, proof: Option<Proof> },
+    /// Nobody opened.
+    Fail { courier: CourierId, reason: Reason },
+}
+
+impl Command {
+    /// What a deadline says when it passes.
+    pub fn of_timer(kind: &str) -> Option<Self> {
+        match kind {
+            OFFER_TIMER => Some(Self::Lapse),
+            PICK_UP_TIMER => Some(Self::NotPickedUp),
+            _ => None,
+        }
+    }
+
+    /// The courier whose state the decision needs.
+    pub fn party(&self, delivery: Option<&Delivery>) -> Option<CourierId> {
+        match self {
+            Self::Open { .. } => None,
+            Self::FoodReady | Self::Cancel | Self::NotPickedUp => delivery.and_then(Delivery::active_courier),
+            Self::Lapse => delivery.and_then(|delivery| delivery.offer).map(|offer| offer.courier),
+            Self::Offer { courier, .. }
+            | Self::Accept { courier }
+            | Self::Decline { courier }
+            | Self::Withdraw { courier }
+            | Self::Drop { courier }
+            | Self::Silence { courier }
+            | Self::PickUp { courier }
+            | Self::Deliver { courier, .. }
+            | Self::Fail { courier, .. } => Some(*courier),
+        }
+    }
+}
+
+/// Events for the two streams.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Decision {
+    /// What happens to the delivery.
+    pub delivery: Vec<Event>,
+    /// What that means for the courier whom [`Command::party`] named.
+    pub courier: Vec<CourierEvent>,
+}
+
+impl Decision {
+    fn nothing() -> Self {
+        Self::default()
+    }
+
+    fn alone(event: Event) -> Self {
+        Self {
+            delivery: vec![event],
+            courier: Vec::new(),
+        }
+    }
+
+    fn both(event: Event, courier: CourierEvent) -> Self {
+        Self {
+            delivery: vec![event],
+            courier: vec![courier],
+        }
+    }
+}
+
+/// What happens. `courier` is the one whom [`Command::party`] names; deadlines and other masters are never refused:
+/// what is too late for them changes nothing.
+pub fn decide(
+    delivery: Option<&Delivery>,
+    courier: Option<&Courier>,
+    command: Command,
+    now: Timestamp,
+    policy: &Policy,
+) -> Result<Decision, Rejection> {
+    let Some(delivery) = delivery else {
+        return without_delivery(command, now, policy);
+    };
+    let id = delivery.order.delivery();
+    match command {
+        Command::Open { .. } => Ok(Decision::nothing()),
+        Command::FoodReady => Ok(food_ready(delivery, courier, now, policy)),
+        Command::Cancel => Ok(cancel(delivery, id)),
+        Command::Offer {
+            courier: asked,
+            pickup_distance_m,
+        } => offer(delivery, courier, asked, pickup_distance_m, now, policy),
+        Command::Accept { courier: by } => {
+            offered_to(delivery, by)?;
+            accept(delivery, courier, by, now, policy)
+        }
+        Command::Decline { courier: by } => {
+            let offer = offered_to(delivery, by)?;
+            let declined = Event::Declined {
+                attempt: offer.attempt,
+                courier: by,
+            };
+            Ok(Decision::both(declined, CourierEvent::OfferDeclined { delivery: id }))
+        }
+        Command::Lapse => Ok(lapse(delivery, courier, policy)),
+        Command::Withdraw { courier: by } => Ok(match offered_to(delivery, by) {
+            Ok(offer) => Decision::alone(Event::OfferLapsed {
+                attempt: offer.attempt,
+                courier: by,
+            }),
+            Err(_) => Decision::nothing(),
+        }),
+        Command::Drop { courier: by } => {
+            held_by(delivery, by, &[Status::Assigned])?;
+            Ok(drop_job(id, by, DropCause::Dropped))
+        }
+        Command::Silence { courier: by } => Ok(match held_by(delivery, by, &[Status::Assigned]) {
+            Ok(()) => drop_job(id, by, DropCause::Silent),
+            Err(_) => Decision::nothing(),
+        }),
+        Command::NotPickedUp => Ok(not_picked_up(delivery, id, now)),
+        Command::PickUp { courier: by } => {
+            held_by(delivery, by, &[Status::Assigned])?;
+            pick_up(delivery, courier, by, now, policy)
+        }
+        Command::Deliver { courier: by, proof } => {
+            held_by(delivery, by, &[Status::PickedUp, Status::Attempted])?;
+            let delivered = Event::Delivered {
+                courier: by,
+                proof: proof.ok_or(Rejection::WrongPin)?,
+            };
+            Ok(Decision::both(delivered, CourierEvent::JobEnded { delivery: id }))
+        }
+        Command::Fail { courier: by, reason } => {
+            held_by(delivery, by, &[Status::PickedUp])?;
+            Ok(Decision::alone(Event::Attempted { courier: by, reason }))
+        }
+    }
+}
+
+/// Timers, from the events that start and end what they watch.
+pub fn react(event: &Event) -> Vec<Effect> {
+    match event {
+        Event::Offered { answer_by, .. } => vec![Effect::set(OFFER_TIMER, *answer_by)],
+        Event::Declined { .. } | Event::OfferLapsed { .. } => vec![Effect::clear(OFFER_TIMER)],
+        Event::Assigned { pick_up_by, .. } => {
+            let mut effects = vec![Effect::clear(OFFER_TIMER)];
+            effects.extend(pick_up_by.map(|due| Effect::set(PICK_UP_TIMER, due)));
+            effects
+        }
+        Event::FoodReady { pick_up_by } => pick_up_by
+            .map(|due| Effect::set(PICK_UP_TIMER, due))
+            .into_iter()
+            .collect(),
+        Event::Dropped { .. } | Event::PickedUp { .. } => vec![Effect::clear(PICK_UP_TIMER)],
+        Event::Cancelled { .. } => {
+            vec![Effect::clear(OFFER_TIMER), Effect::clear(PICK_UP_TIMER)]
+        }
+        Event::Opened { .. } | Event::Attempted { .. } | Event::Delivered { .. } => Vec::new(),
+    }
+}
+
+fn without_delivery(command: Command, now: Timestamp, policy: &Policy) -> Result<Decision, Rejection> {
+    match command {
+        Command::Open {
+            order,
+            customer,
+            food_point,
+            pickup,
+            destination,
+            ready_by,
+        } => {
+            let offer_from = later(ready_by, -policy.offer_ahead).max(now);
+            Ok(Decision::alone(Event::Opened {
+                order,
+                customer,
+                food_point,
+                pickup,
+                destination,
+                ready_by,
+                offer_from,
+            }))
+        }
+        // Pick-up orders have no delivery, and orders may end before they ask for one.
+        Command::FoodReady | Command::Cancel => Ok(Decision::nothing()),
+        Command::Lapse | Command::Withdraw { .. } | Command::Silence { .. } | Command::NotPickedUp => {
+            Ok(Decision::nothing())
+        }
+        Command::Offer { .. }
+        | Command::Accept { .. }
+        | Command::Decline { .. }
+        | Command::Drop { .. }
+        | Command::PickUp { .. }
+        | Command::Deliver { .. }
+        | Command::Fail { .. } => Err(Rejection::NoSuchDelivery),
+    }
+}
+
+fn food_ready(delivery: &Delivery, courier: Option<&Courier>, now: Timestamp, policy: &Policy) -> Decision {
+    if delivery.food_ready || !delivery.status.is_open() {
+        return Decision::nothing();
+    }
+    let taken_at = delivery.assigned_at.filter(|_| delivery.status == Status::Assigned);
+    let pick_up_by = taken_at.map(|at| pick_up_by(delivery, courier, at, now, policy));
+    Decision::alone(Event::FoodReady { pick_up_by })
+}
+
+/// From when the food is ready and the courier, who took the job at `taken_at`, could be there.
+fn pick_up_by(
+    delivery: &Delivery,
+    courier: Option<&Courier>,
+    taken_at: Timestamp,
+    now: Timestamp,
+    policy: &Policy,
+) -> Timestamp {
+    let way = policy.travel(delivery.pickup_distance_m, speed(courier, policy));
+    later(later(taken_at, way).max(now), policy.pick_up_within)
+}
+
+fn cancel(delivery: &Delivery, id: DeliveryId) -> Decision {
+    if !delivery.status.is_open() {
+        return Decision::nothing();
+    }
+    match delivery.active_courier() {
+        Some(courier) => Decision::both(
+            Event::Cancelled { courier: Some(courier) },
+            CourierEvent::JobEnded { delivery: id },
+        ),
+        None => Decision::alone(Event::Cancelled { courier: None }),
+    }
+}
+
+fn offer(
+    delivery: &Delivery,
+    courier: Option<&Courier>,
+    asked: CourierId,
+    pickup_distance_m: u32,
+    now: Timestamp,
+    policy: &Policy,
+) -> Result<Decision, Rejection> {
+    if delivery.status != Status::Waiting {
+        return Err(Rejection::WrongState(delivery.status));
+    }
+    may_take(courier, policy)?;
+    Ok(Decision::alone(Event::Offered {
+        attempt: delivery.attempt + 1,
+        courier: asked,
+        pickup_distance_m,
+        answer_by: later(now, policy.answer_within),
+    }))
+}
+
+fn accept(
+    delivery: &Delivery,
+    courier: Option<&Courier>,
+    by: CourierId,
+    now: Timestamp,
+    policy: &Policy,
+) -> Result<Decision, Rejection> {
+    may_take(courier, policy)?;
+    let pick_up_by = delivery
+        .food_ready
+        .then(|| pick_up_by(delivery, courier, now, now, policy));
+    Ok(Decision::both(
+        Event::Assigned {
+            courier: by,
+            pick_up_by,
+        },
+        CourierEvent::JobTaken {
+            delivery: delivery.order.delivery(),
+        },
+    ))
+}
+
+fn may_take(courier: Option<&Courier>, policy: &Policy) -> Result<(), Rejection> {
+    let courier = courier.ok_or(Rejection::NoSuchCourier)?;
+    if courier.status != Shift::On {
+        return Err(Rejection::OffShift);
+    }
+    if courier.jobs.len() >= policy.jobs_max {
+        return Err(Rejection::TooManyJobs);
+    }
+    Ok(())
+}
+
+fn lapse(delivery: &Delivery, courier: Option<&Courier>, policy: &Policy) -> Decision {
+    let Some(offer) = delivery.offer else {
+        return Decision::nothing();
+    };
+    let mut decision = Decision::both(
+        Event::OfferLapsed {
+            attempt: offer.attempt,
+            courier: offer.courier,
+        },
+        CourierEvent::OfferMissed {
+            delivery: delivery.order.delivery(),
+        },
+    );
+    let gone = courier.is_some_and(|courier| courier.status == Shift::On && courier.misses + 1 >= policy.misses_max);
+    if gone {
+        decision.courier.push(CourierEvent::ShiftEnded {
+            reason: ShiftEnd::MissedOffers,
+        });
+    }
+    decision
+}
+
+fn drop_job(delivery: DeliveryId, courier: CourierId, cause: DropCause) -> Decision {
+    Decision::both(Event::Dropped { courier, cause }, CourierEvent::JobEnded { delivery })
+}
+
+fn not_picked_up(delivery: &Delivery, id: DeliveryId, now: Timestamp) -> Decision {
+    let overdue = delivery.pick_up_by.is_some_and(|due| due <= now);
+    match delivery
+        .courier
+        .filter(|_| overdue && delivery.status == Status::Assigned)
+    {
+        Some(courier) => drop_job(id, courier, DropCause::NotPickedUp),
+        None => Decision::nothing(),
+    }
+}
+
+fn pick_up(
+    delivery: &Delivery,
+    courier: Option<&Courier>,
+    by: CourierId,
+    now: Timestamp,
+    policy: &Policy,
+) -> Result<Decision, Rejection> {
+    if !delivery.food_ready {
+        return Err(Rejection::NotReady);
+    }
+    let distance_m = delivery.pickup.distance_m(delivery.destination.place.at);
+    let way: SignedDuration = policy.travel(distance_m, speed(courier, policy));
+    let eta = later(later(now, way), policy.service);
+    Ok(Decision::alone(Event::PickedUp { courier: by, eta }))
+}
+
+fn speed(courier: Option<&Courier>, policy: &Policy) -> u32 {
+    courier
+        .map(|courier| courier.speed_m_per_min)
+        .filter(|speed| *speed > 0)
+        .unwrap_or(policy.speed_m_per_min)
+}
+
+/// The open offer, if it is this courier's.
+fn offered_to(delivery: &Delivery, courier: CourierId) -> Result<Offer, Rejection> {
+    match delivery.offer.filter(|offer| offer.courier == courier) {
+        Some(offer) => Ok(offer),
+        None => Err(refusal(delivery, courier)),
+    }
+}
+
+fn held_by(delivery: &Delivery, courier: CourierId, allowed: &[Status]) -> Result<(), Rejection> {
+    if delivery.courier == Some(courier) && allowed.contains(&delivery.status) {
+        Ok(())
+    } else {
+        Err(refusal(delivery, courier))
+    }
+}
+
+/// Whoever was ever asked may know where it stands; for everyone else there is none.
+fn refusal(delivery: &Delivery, courier: CourierId) -> Rejection {
+    let concerned = delivery.courier == Some(courier)
+        || delivery.offer.is_some_and(|offer| offer.courier == courier)
+        || delivery.passed.contains(&courier);
+    if concerned {
+        Rejection::WrongState(delivery.status)
+    } else {
+        Rejection::NoSuchDelivery
+    }
+}

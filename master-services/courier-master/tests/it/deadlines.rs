@@ -1,0 +1,52 @@
+//! What happens when nobody says anything. Deadlines are never shorter than ten seconds of wall time,
+//! so the clock runs just fast enough for that.
+
+use std::time::Duration;
+
+use mesh_testkit::eventually_in;
+
+use crate::world::{self, counter};
+
+/// 45 s at this rate are nine of the wall, which the floor makes ten.
+const FAST: &str = "5";
+/// Three offers, ten seconds each, and the two minutes before the second and third ask at rate 60.
+const THREE_OFFERS: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offer_that_nobody_answers_lapses_and_is_missed() {
+    world::run_at(FAST, async |world| {
+        let courier = world.on_shift(counter()).await;
+        let delivery = world.wanted().await;
+        world.asked(&courier, delivery).await;
+        world.happened(delivery, "delivery.offer_lapsed", 1).await;
+        world
+            .happened(courier.subject.courier(), "courier.offer_missed", 1)
+            .await;
+        let lapsed = world
+            .events(delivery)
+            .await
+            .into_iter()
+            .find(|event| event.event_type == "delivery.offer_lapsed");
+        let actor = lapsed.expect("it lapsed").meta.actor.to_string();
+        assert_eq!(actor, "timer:courier-master");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_silences_in_a_row_end_the_shift() {
+    world::run_at("60", async |world| {
+        let courier = world.on_shift(counter()).await;
+        let _delivery = world.wanted().await;
+        let stream = courier.subject.courier();
+        eventually_in("the shift has ended", THREE_OFFERS, || async {
+            let types = world.event_types(stream).await;
+            types.contains(&"courier.shift_ended".to_owned()).then_some(())
+        })
+        .await;
+        let last = world.events(stream).await.pop().expect("events");
+        assert_eq!(last.data["reason"], "missed_offers");
+        world.happened(stream, "courier.offer_missed", 3).await;
+    })
+    .await;
+}

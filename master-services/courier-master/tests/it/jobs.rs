@@ -1,0 +1,129 @@
+//! From the request to the door.
+
+use serde_json::json;
+
+use crate::world::{self, counter, door, pin};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_courier_is_asked_takes_it_fetches_it_and_hands_it_over() {
+    world::run(async |world| {
+        let courier = world.on_shift(counter()).await;
+        let delivery = world.wanted().await;
+        world.asked(&courier, delivery).await;
+        for (verb, body, status) in [
+            ("accept", json!({}), "assigned"),
+            ("pick-up", json!({}), "picked_up"),
+            ("deliver", json!({ "pin": pin(delivery) }), "delivered"),
+        ] {
+            let answer = world.tell(&courier, delivery, verb, body).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            let number = delivery.order().number();
+            assert_eq!(
+                answer.json(),
+                json!({ "id": delivery, "status": status, "number": number })
+            );
+            assert!(answer.headers.contains_key("etag") && answer.headers.contains_key("tiffin-consistency"));
+        }
+        let courier_types = world.event_types(courier.subject.courier()).await;
+        assert_eq!(courier_types[2..], ["courier.job_taken", "courier.job_ended"]);
+        let types = world.event_types(delivery).await;
+        assert_eq!(types.first().map(String::as_str), Some("delivery.opened"));
+        assert_eq!(types.last().map(String::as_str), Some("delivery.delivered"));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_photo_proves_a_hand_over_after_a_closed_door() {
+    world::run(async |world| {
+        let courier = world.on_shift(counter()).await;
+        let delivery = world.wanted().await;
+        world.asked(&courier, delivery).await;
+        for (verb, body) in [
+            ("accept", json!({})),
+            ("pick-up", json!({})),
+            ("fail", json!({ "reason": "customer_not_found" })),
+            ("deliver", json!({ "photo": "p-20260301_7" })),
+        ] {
+            assert_eq!(world.tell(&courier, delivery, verb, body).await.status, 200, "{verb}");
+        }
+        let last = world.events(delivery).await.pop().expect("events");
+        assert_eq!(last.data["proof"], json!({ "photo": "p-20260301_7" }));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_declined_and_a_dropped_job_go_to_the_next_courier() {
+    world::run(async |world| {
+        let near = world.on_shift(counter()).await;
+        let delivery = world.wanted().await;
+        world.asked(&near, delivery).await;
+        let far = world.on_shift(door()).await;
+        assert_eq!(world.tell(&near, delivery, "decline", json!({})).await.status, 200);
+        world.asked(&far, delivery).await;
+        assert_eq!(world.tell(&far, delivery, "accept", json!({})).await.status, 200);
+        let third = world.on_shift(door()).await;
+        assert_eq!(world.tell(&far, delivery, "drop", json!({})).await.status, 200);
+        world.asked(&third, delivery).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_ends_takes_the_job_away() {
+    world::run(async |world| {
+        let courier = world.on_shift(counter()).await;
+        let delivery = world.wanted().await;
+        world.asked(&courier, delivery).await;
+        assert_eq!(world.tell(&courier, delivery, "accept", json!({})).await.status, 200);
+        let by = mesh_contracts::order::EndedBy::Operator;
+        let reason = mesh_contracts::order::Reason::Other;
+        let ended = mesh_contracts::order::Event::Cancelled {
+            by,
+            reason,
+            liable: None,
+            cooking_began: true,
+            held_at: None,
+        };
+        world.orders.tell(delivery.order(), ended).await;
+        world.happened(delivery, "delivery.cancelled", 1).await;
+        let last = world.event_types(courier.subject.courier()).await.pop();
+        assert_eq!(last.as_deref(), Some("courier.job_ended"));
+        let late = world.tell(&courier, delivery, "pick-up", json!({})).await;
+        assert_eq!((late.status, late.kind().as_str()), (409, "wrong_state"));
+        assert_eq!(late.json()["status"], "cancelled");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_bus_lost_is_asked_of_its_owner() {
+    world::run(async |world| {
+        let courier = world.on_shift(counter()).await;
+        let order = world.requested().await;
+        let lost = mesh_contracts::order::Event::CookingStarted {};
+        world.orders.keep(order, lost);
+        world.ready(order).await;
+        world.happened(order.delivery(), "delivery.food_ready", 1).await;
+        assert_eq!(world.heard(order).await, 3);
+        world.asked(&courier, order.delivery()).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_taken_over_by_the_same_courier_after_a_crash() {
+    world::run(async |world| {
+        let courier = world.on_shift(counter()).await;
+        let delivery = world.wanted().await;
+        world.asked(&courier, delivery).await;
+        world.service.kill().await;
+        world.service.start().await;
+        assert_eq!(world.tell(&courier, delivery, "accept", json!({})).await.status, 200);
+        world.service.kill().await;
+        world.service.start().await;
+        assert_eq!(world.tell(&courier, delivery, "pick-up", json!({})).await.status, 200);
+    })
+    .await;
+}

@@ -1,0 +1,10 @@
+//! courier-master as a process of its own, over mutual TLS, on real Postgres and NATS.
+
+mod deadlines;
+mod jobs;
+mod neighbours;
+mod peers;
+mod races;
+mod refusals;
+mod shifts;
+mod world;

@@ -1,0 +1,6 @@
+//! menu-master as a process of its own, over mutual TLS, on real Postgres and NATS.
+
+mod commands;
+mod peers;
+mod refusals;
+mod world;

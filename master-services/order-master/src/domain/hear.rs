@@ -1,0 +1,91 @@
+//! What the other masters' events mean for an order.
+
+use mesh_contracts::envelope::{BadBody, Envelope};
+use mesh_contracts::id::{DeliveryId, OrderId, PaymentId};
+use mesh_contracts::subject::Context;
+use mesh_contracts::{delivery, payment, point};
+
+use super::{Attempt, Command};
+
+/// The order concerned and the command for it; `None` for what means nothing to orders.
+pub fn hear(envelope: &Envelope) -> Result<Option<(OrderId, Command)>, BadBody> {
+    match Context::of_stream(&envelope.stream) {
+        Some(Context::Point) => hear_point(envelope),
+        Some(Context::Basket) => hear_payment(envelope),
+        Some(Context::Courier) => hear_delivery(envelope),
+        Some(Context::Order | Context::Menu | Context::User) | None => Ok(None),
+    }
+}
+
+fn hear_point(envelope: &Envelope) -> Result<Option<(OrderId, Command)>, BadBody> {
+    let Ok(food_point) = envelope.stream.parse() else {
+        return Ok(None);
+    };
+    let answer = |attempt: u32| Attempt { attempt, food_point };
+    Ok(envelope.body::<point::Event>()?.and_then(|event| match event {
+        point::Event::HoldHeld { order, attempt, .. } => Some((order, Command::HoldHeld(answer(attempt)))),
+        point::Event::HoldFailed { order, attempt, reason } => {
+            Some((order, Command::HoldFailed(answer(attempt), reason)))
+        }
+        point::Event::HoldConfirmed { order, attempt } => Some((order, Command::HoldConfirmed(answer(attempt)))),
+        point::Event::HoldExpired { order, attempt } => Some((order, Command::HoldExpired(answer(attempt)))),
+        point::Event::HoldConsumed { .. }
+        | point::Event::HoldReleased { .. }
+        | point::Event::HoldWasted { .. }
+        | point::Event::Registered { .. }
+        | point::Event::Changed { .. }
+        | point::Event::Opened {}
+        | point::Event::Closed { .. }
+        | point::Event::Received { .. }
+        | point::Event::Counted { .. }
+        | point::Event::Gone { .. } => None,
+    }))
+}
+
+fn hear_payment(envelope: &Envelope) -> Result<Option<(OrderId, Command)>, BadBody> {
+    let Ok(payment) = envelope.stream.parse::<PaymentId>() else {
+        return Ok(None);
+    };
+    let order = payment.order();
+    Ok(envelope.body::<payment::Event>()?.and_then(|event| match event {
+        payment::Event::Authorized { amount, .. } => Some((
+            order,
+            Command::PaymentPromised(amount, mesh_contracts::order::Method::Card),
+        )),
+        payment::Event::CashAgreed { amount } => Some((
+            order,
+            Command::PaymentPromised(amount, mesh_contracts::order::Method::Cash),
+        )),
+        payment::Event::Declined { count, .. } => Some((order, Command::PaymentDeclined(count))),
+        payment::Event::Opened { .. }
+        | payment::Event::Intended { .. }
+        | payment::Event::Due { .. }
+        | payment::Event::Unknown { .. }
+        | payment::Event::Captured { .. }
+        | payment::Event::CaptureFailed { .. }
+        | payment::Event::Voided { .. }
+        | payment::Event::Refunded { .. }
+        | payment::Event::RefundFailed { .. }
+        | payment::Event::CashCollected { .. } => None,
+    }))
+}
+
+fn hear_delivery(envelope: &Envelope) -> Result<Option<(OrderId, Command)>, BadBody> {
+    let Ok(delivery) = envelope.stream.parse::<DeliveryId>() else {
+        return Ok(None);
+    };
+    let order = delivery.order();
+    Ok(envelope.body::<delivery::Event>()?.and_then(|event| match event {
+        delivery::Event::Assigned { courier, .. } => Some((order, Command::CourierAssigned(courier))),
+        delivery::Event::Dropped { courier, .. } => Some((order, Command::CourierDropped(courier))),
+        delivery::Event::PickedUp { courier, eta } => Some((order, Command::PickedUp { courier, eta })),
+        delivery::Event::Attempted { courier, reason } => Some((order, Command::Attempted { courier, reason })),
+        delivery::Event::Delivered { courier, proof } => Some((order, Command::Delivered { courier, proof })),
+        delivery::Event::Opened { .. }
+        | delivery::Event::Offered { .. }
+        | delivery::Event::Declined { .. }
+        | delivery::Event::OfferLapsed { .. }
+        | delivery::Event::FoodReady { .. }
+        | delivery::Event::Cancelled { .. } => None,
+    }))
+}

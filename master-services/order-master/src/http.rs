@@ -1,0 +1,299 @@
+//! The commands of customers, kitchens and operators, and an order's history.
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::{get, post};
+use mesh_contracts::api::{Accept, HistoryEntry, Nothing, Override, PlaceFrozen, WithReason};
+use mesh_contracts::id::OrderId;
+use mesh_contracts::order::{Kind, Placed};
+use mesh_contracts::user::Role;
+use mesh_contracts::view::order::Order;
+use mesh_eventstore::http::{IdempotencyKey, IfMatch};
+use mesh_eventstore::{CommandKey, Request, feed};
+use mesh_identity::Caller;
+use mesh_identity::peer::{self, GATEWAY};
+use mesh_runtime::extract::Path;
+use mesh_runtime::json::Json;
+use mesh_runtime::{Problem, server};
+use serde::Serialize;
+
+use crate::App;
+use crate::domain::{self, Command, Rejection};
+
+/// Who may read an order's past over the mesh.
+const READERS: &[&str] = &["gateway", "order-info", "tiffin"];
+
+/// Everything this service answers.
+pub fn router(app: App) -> Router {
+    let commands = Router::new()
+        .route("/orders", post(place))
+        .route("/orders/{id}/cancel", post(cancel))
+        .route("/orders/{id}/override", post(end))
+        .route("/orders/{id}/accept", post(accept))
+        .route("/orders/{id}/reject", post(reject))
+        .route("/orders/{id}/start", post(start))
+        .route("/orders/{id}/ready", post(ready))
+        .layer(peer::allow(&[GATEWAY]));
+    let history = Router::new()
+        .route("/orders/{id}/history", get(history))
+        .layer(peer::allow(READERS));
+    let feed = feed::routes(app.store.clone());
+    server::with_layers(commands.merge(history).with_state(app).merge(feed))
+}
+
+async fn place(State(app): State<App>, caller: Caller, Json(body): Json<PlaceFrozen>) -> Result<Response, Problem> {
+    caller.require(Role::Customer)?;
+    if body.quote.basket != caller.subject.basket() {
+        return Err(Problem::not_found());
+    }
+    let key = CommandKey::with_id(body.order.uuid(), &body);
+    let request = Request::command(caller.actor(), key).created();
+    let (id, valid_until, asked_at) = (body.order, body.quote.valid_until, app.clock.wall());
+    let placed = prepare(&app, &caller, body).await?;
+    let policy = app.policy.clone();
+    let outcome = app.orders.submit(id, request, move |order: Option<&Order>, now| {
+        if order.is_none() && asked_at > valid_until {
+            return Err(Rejection::QuoteExpired);
+        }
+        domain::decide(order, Command::Place(Box::new(placed.clone())), now, &policy)
+    });
+    answer(&app, outcome.await)
+}
+
+async fn cancel(
+    State(app): State<App>,
+    caller: Caller,
+    key: IdempotencyKey,
+    if_match: IfMatch,
+    Path(id): Path<OrderId>,
+    Json(body): Json<WithReason>,
+) -> Result<Response, Problem> {
+    caller.require(Role::Customer)?;
+    let asked = Asked {
+        id,
+        verb: "cancel",
+        caller,
+        key,
+        if_match,
+    };
+    asked.submit(app, &body, Command::Cancel(body.reason)).await
+}
+
+async fn end(
+    State(app): State<App>,
+    caller: Caller,
+    key: IdempotencyKey,
+    if_match: IfMatch,
+    Path(id): Path<OrderId>,
+    Json(body): Json<Override>,
+) -> Result<Response, Problem> {
+    caller.require(Role::Operator)?;
+    let asked = Asked {
+        id,
+        verb: "override",
+        caller,
+        key,
+        if_match,
+    };
+    asked.submit(app, &body, Command::Override(body.reason)).await
+}
+
+async fn accept(
+    State(app): State<App>,
+    caller: Caller,
+    key: IdempotencyKey,
+    if_match: IfMatch,
+    Path(id): Path<OrderId>,
+    Json(body): Json<Accept>,
+) -> Result<Response, Problem> {
+    caller.require(Role::Kitchen)?;
+    let asked = Asked {
+        id,
+        verb: "accept",
+        caller,
+        key,
+        if_match,
+    };
+    asked
+        .submit(
+            app,
+            &body,
+            Command::Accept {
+                ready_by: body.ready_by,
+            },
+        )
+        .await
+}
+
+async fn reject(
+    State(app): State<App>,
+    caller: Caller,
+    key: IdempotencyKey,
+    if_match: IfMatch,
+    Path(id): Path<OrderId>,
+    Json(body): Json<WithReason>,
+) -> Result<Response, Problem> {
+    caller.require(Role::Kitchen)?;
+    let asked = Asked {
+        id,
+        verb: "reject",
+        caller,
+        key,
+        if_match,
+    };
+    asked.submit(app, &body, Command::RejectTicket(body.reason)).await
+}
+
+async fn start(
+    State(app): State<App>,
+    caller: Caller,
+    key: IdempotencyKey,
+    if_match: IfMatch,
+    Path(id): Path<OrderId>,
+    Json(body): Json<Nothing>,
+) -> Result<Response, Problem> {
+    caller.require(Role::Kitchen)?;
+    let asked = Asked {
+        id,
+        verb: "start",
+        caller,
+        key,
+        if_match,
+    };
+    asked.submit(app, &body, Command::StartCooking).await
+}
+
+async fn ready(
+    State(app): State<App>,
+    caller: Caller,
+    key: IdempotencyKey,
+    if_match: IfMatch,
+    Path(id): Path<OrderId>,
+    Json(body): Json<Nothing>,
+) -> Result<Response, Problem> {
+    caller.require(Role::Kitchen)?;
+    let asked = Asked {
+        id,
+        verb: "ready",
+        caller,
+        key,
+        if_match,
+    };
+    asked.submit(app, &body, Command::MarkReady).await
+}
+
+/// The past of an order. Who may see it is the reader's question; only the mesh reaches this.
+async fn history(State(app): State<App>, Path(id): Path<OrderId>) -> Result<axum::Json<Vec<HistoryEntry>>, Problem> {
+    let events = app
+        .store
+        .history(&id.to_string())
+        .await
+        .map_err(|err| Problem::unavailable("postgres", err))?;
+    if events.is_empty() {
+        return Err(Problem::not_found());
+    }
+    let entries = events.into_iter().map(|event| HistoryEntry {
+        version: event.version,
+        at: event.at,
+        recorded_at: event.recorded_at,
+        event_type: event.event_type,
+        actor: event.meta.actor,
+        causation: event.meta.causation,
+        data: event.data,
+    });
+    Ok(axum::Json(entries.collect()))
+}
+
+/// One person's command on one order.
+struct Asked {
+    id: OrderId,
+    verb: &'static str,
+    caller: Caller,
+    key: IdempotencyKey,
+    if_match: IfMatch,
+}
+
+impl Asked {
+    async fn submit(self, app: App, body: &impl Serialize, command: Command) -> Result<Response, Problem> {
+        let route = format!("POST /orders/{}/{}", self.id, self.verb);
+        let key = CommandKey::new(&self.caller.subject.to_string(), &route, &self.key.0, body);
+        let request = Request::command(self.caller.actor(), key).if_match(self.if_match.0);
+        let (caller, policy) = (self.caller, app.policy.clone());
+        let outcome = app.orders.submit(self.id, request, move |order: Option<&Order>, now| {
+            // What is not yours does not exist.
+            let order = order
+                .filter(|order| concerns(order, &caller))
+                .ok_or(Rejection::NoSuchOrder)?;
+            domain::decide(Some(order), command.clone(), now, &policy)
+        });
+        answer(&app, outcome.await)
+    }
+}
+
+/// Whether an order is this person's business.
+fn concerns(order: &Order, caller: &Caller) -> bool {
+    match caller.role {
+        Role::Customer => order.customer == caller.subject,
+        Role::Kitchen => order.food_point.is_some_and(|food_point| caller.works_at(&food_point)),
+        Role::Courier => order.courier == Some(caller.subject.courier()),
+        Role::Operator => true,
+    }
+}
+
+/// What the order asks of a kitchen, and whom to ask.
+async fn prepare(app: &App, caller: &Caller, body: PlaceFrozen) -> Result<Placed, Problem> {
+    let unavailable = |err: &dyn std::error::Error| Problem::unavailable("postgres", err);
+    if (body.kind == Kind::Delivery) != body.destination.is_some() {
+        return Err(Problem::invalid().field("destination", "required for a delivery, and only for that"));
+    }
+    let products = app
+        .knowledge
+        .products(&body.quote.lines)
+        .await
+        .map_err(|err| unavailable(&err))?;
+    let work = domain::work(&body.quote.lines, &products).ok_or(Rejection::UnknownProduct)?;
+    let points = app
+        .knowledge
+        .points(body.quote.country)
+        .await
+        .map_err(|err| unavailable(&err))?;
+    if body
+        .food_point
+        .is_some_and(|pinned| points.iter().all(|(id, _)| *id != pinned))
+    {
+        return Err(Rejection::UnknownPoint.into());
+    }
+    let now = app.clock.now();
+    let candidates = domain::candidates(
+        points.iter().map(|(id, point)| (*id, point)),
+        &work,
+        body.kind,
+        body.destination.as_ref(),
+        body.food_point,
+        now,
+        app.policy.candidates_max,
+    );
+    Ok(Placed {
+        number: body.order.number(),
+        customer: caller.subject,
+        kind: body.kind,
+        quote: body.quote,
+        destination: body.destination,
+        pinned: body.food_point,
+        needs: work.needs,
+        prep_minutes: work.prep_minutes,
+        candidates,
+        pay_by: now + app.policy.payment,
+    })
+}
+
+fn answer(
+    app: &App,
+    outcome: Result<mesh_eventstore::Outcome, mesh_eventstore::SubmitError<Rejection>>,
+) -> Result<Response, Problem> {
+    Ok(mesh_eventstore::http::answer(
+        outcome.map_err(Problem::from)?,
+        &app.signer,
+    ))
+}

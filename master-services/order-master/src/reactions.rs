@@ -1,0 +1,59 @@
+//! What order-master hears: points answer holds, baskets promise money, couriers carry; points and products
+//! are also remembered, to choose from.
+
+use mesh_bus::Bus;
+use mesh_bus::feed::Feeds;
+use mesh_contracts::envelope::Envelope;
+use mesh_contracts::subject::Context;
+use mesh_contracts::view::order::Order;
+use mesh_eventstore::Request;
+use mesh_eventstore::inbox::{Drained, Fault, Handled, Inbox, settled};
+use mesh_runtime::Shutdown;
+
+use crate::domain::{self, hear};
+use crate::store::KnowledgeError;
+use crate::{App, NAME};
+
+/// Hears the four contexts until shutdown.
+pub async fn run(app: App, bus: Bus, feeds: Feeds, drained: &Drained, shutdown: Shutdown) {
+    let inbox = Inbox::new(&app.store, &bus, &feeds, NAME);
+    let listen = |context| {
+        let app = app.clone();
+        inbox.run(context, drained.part(), shutdown.clone(), move |event| {
+            apply(app.clone(), event)
+        })
+    };
+    tokio::join!(
+        listen(Context::Point),
+        listen(Context::Menu),
+        listen(Context::Basket),
+        listen(Context::Courier),
+    );
+}
+
+async fn apply(app: App, event: Envelope) -> Result<Handled, Fault> {
+    remember(&app, &event).await?;
+    let Some((order, command)) = hear(&event)? else {
+        return Ok(Handled::Ignored);
+    };
+    let policy = app.policy.clone();
+    let decided = app.orders.submit(
+        order,
+        Request::because(NAME, &event),
+        move |order: Option<&Order>, now| domain::decide(order, command.clone(), now, &policy),
+    );
+    settled(decided.await)
+}
+
+/// Before the inbox mark: a repeat after a crash finds the version there and changes nothing.
+async fn remember(app: &App, event: &Envelope) -> Result<(), Fault> {
+    let remembered = match Context::of_stream(&event.stream) {
+        Some(Context::Point) => app.knowledge.hear_point(event).await,
+        Some(Context::Menu) => app.knowledge.hear_product(event).await,
+        Some(Context::Order | Context::Basket | Context::Courier | Context::User) | None => Ok(()),
+    };
+    remembered.map_err(|err| match err {
+        KnowledgeError::Database(err) => Fault::later(err),
+        KnowledgeError::Body(err) => Fault::poison(err),
+    })
+}

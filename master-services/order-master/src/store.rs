@@ -1,0 +1,173 @@
+//! What order-master knows of food points and products: the folds of their events, in its own database.
+//!
+//! Good enough to choose whom to ask; point-master's hold decides.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesh_contracts::envelope::Envelope;
+use mesh_contracts::geo::Country;
+use mesh_contracts::id::{FoodPointId, ProductId};
+use mesh_contracts::order::QuoteLine;
+use mesh_contracts::view::point::{self, FoodPoint};
+use mesh_contracts::view::product::{self, Product};
+use mesh_contracts::{menu, point as point_events};
+use moka::future::Cache;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sqlx::PgPool;
+use sqlx::types::Json;
+
+/// How old the known points of a country may be. A burst of orders reads them once; a stale slot or portion
+/// costs one refused hold.
+const POINTS_FRESH: Duration = Duration::from_millis(200);
+/// Recipes change rarely, and an order already placed keeps its own.
+const PRODUCT_FRESH: Duration = Duration::from_secs(2);
+
+type Points = Arc<Vec<(FoodPointId, FoodPoint)>>;
+
+/// Reads and writes the two tables.
+#[derive(Clone)]
+pub struct Knowledge {
+    pool: PgPool,
+    points: Cache<Country, Points>,
+    products: Cache<ProductId, Arc<Product>>,
+}
+
+/// A stored document that does not parse, or a query that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum KnowledgeError {
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Body(#[from] mesh_contracts::envelope::BadBody),
+}
+
+impl Knowledge {
+    pub fn new(pool: PgPool) -> Self {
+        Self {
+            pool,
+            points: Cache::builder().max_capacity(300).time_to_live(POINTS_FRESH).build(),
+            products: Cache::builder()
+                .max_capacity(10_000)
+                .time_to_live(PRODUCT_FRESH)
+                .build(),
+        }
+    }
+
+    /// Every known point of a country.
+    pub async fn points(&self, country: Country) -> Result<Points, Arc<sqlx::Error>> {
+        self.points.try_get_with(country, self.read_points(country)).await
+    }
+
+    /// The products of these lines; those that are not known are missing.
+    pub async fn products(&self, lines: &[QuoteLine]) -> Result<BTreeMap<ProductId, Product>, sqlx::Error> {
+        let mut known = BTreeMap::new();
+        for line in lines {
+            let product = match self.products.get(&line.product).await {
+                Some(product) => Some(product),
+                None => self.read_product(line.product).await?,
+            };
+            if let Some(product) = product {
+                known.insert(line.product, Product::clone(&product));
+            }
+        }
+        Ok(known)
+    }
+
+    /// Folds an event of a point into its document. A repeat changes nothing.
+    pub async fn hear_point(&self, envelope: &Envelope) -> Result<(), KnowledgeError> {
+        let known = self.document::<FoodPoint>("SELECT version, document FROM points WHERE food_point = $1", envelope);
+        let Some(before) = known.await? else { return Ok(()) };
+        let point = match envelope.body::<point_events::Event>()? {
+            Some(event) => point::fold(before, &event, envelope.at),
+            None => before.map(|mut point| {
+                point::skip(&mut point, envelope.at);
+                point
+            }),
+        };
+        let Some(point) = point else { return Ok(()) };
+        sqlx::query(
+            "INSERT INTO points (food_point, version, country, document) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (food_point) DO UPDATE
+             SET version = EXCLUDED.version, country = EXCLUDED.country, document = EXCLUDED.document
+             WHERE points.version < EXCLUDED.version",
+        )
+        .bind(&envelope.stream)
+        .bind(envelope.version as i64)
+        .bind(point.settings.place.country.as_str())
+        .bind(Json(&point))
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Folds an event of a product into its document. A repeat changes nothing.
+    pub async fn hear_product(&self, envelope: &Envelope) -> Result<(), KnowledgeError> {
+        let known = self.document::<Product>("SELECT version, document FROM products WHERE product = $1", envelope);
+        let Some(before) = known.await? else { return Ok(()) };
+        let product = match envelope.body::<menu::Event>()? {
+            Some(event) => product::fold(before, &event, envelope.at),
+            None => before.map(|mut product| {
+                product::skip(&mut product, envelope.at);
+                product
+            }),
+        };
+        let Some(product) = product else { return Ok(()) };
+        sqlx::query(
+            "INSERT INTO products (product, version, document) VALUES ($1, $2, $3)
+             ON CONFLICT (product) DO UPDATE SET version = EXCLUDED.version, document = EXCLUDED.document
+             WHERE products.version < EXCLUDED.version",
+        )
+        .bind(&envelope.stream)
+        .bind(envelope.version as i64)
+        .bind(Json(&product))
+        .execute(&self.pool)
+        .await?;
+        if let Ok(id) = envelope.stream.parse::<ProductId>() {
+            self.products.invalidate(&id).await;
+        }
+        Ok(())
+    }
+
+    /// The document before this event: `None` if the event is in it already.
+    async fn document<T: DeserializeOwned + Serialize + Send + Unpin + 'static>(
+        &self,
+        query: &'static str,
+        envelope: &Envelope,
+    ) -> Result<Option<Option<T>>, sqlx::Error> {
+        let row: Option<(i64, Json<T>)> = sqlx::query_as(query)
+            .bind(&envelope.stream)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(match row {
+            Some((version, _)) if version as u64 >= envelope.version => None,
+            Some((_, Json(document))) => Some(Some(document)),
+            None => Some(None),
+        })
+    }
+
+    async fn read_points(&self, country: Country) -> Result<Points, sqlx::Error> {
+        let rows: Vec<(String, Json<FoodPoint>)> =
+            sqlx::query_as("SELECT food_point, document FROM points WHERE country = $1")
+                .bind(country.as_str())
+                .fetch_all(&self.pool)
+                .await?;
+        let points = rows
+            .into_iter()
+            .filter_map(|(id, Json(point))| Some((id.parse().ok()?, point)));
+        Ok(Arc::new(points.collect()))
+    }
+
+    async fn read_product(&self, id: ProductId) -> Result<Option<Arc<Product>>, sqlx::Error> {
+        let row: Option<(Json<Product>,)> = sqlx::query_as("SELECT document FROM products WHERE product = $1")
+            .bind(id.to_string())
+            .fetch_optional(&self.pool)
+            .await?;
+        let Some((Json(product),)) = row else { return Ok(None) };
+        let product = Arc::new(product);
+        self.products.insert(id, product.clone()).await;
+        Ok(Some(product))
+    }
+}

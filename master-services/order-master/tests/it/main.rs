@@ -1,0 +1,6 @@
+//! order-master as its peers meet it: the real process, over mutual TLS, with real Postgres and NATS.
+
+mod kitchen;
+mod peers;
+mod place;
+mod world;

@@ -1,0 +1,8 @@
+//! point-master as a process of its own, over mutual TLS, on real Postgres and NATS.
+
+mod commands;
+mod holds;
+mod neighbours;
+mod peers;
+mod refusals;
+mod world;

@@ -1,0 +1,87 @@
+//! Who may speak to this service at all.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use http::{Request, header};
+use mesh_identity::Mesh;
+use mesh_runtime::headers;
+use mesh_testkit::certificates;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::world::{self, operator, settings};
+
+fn register() -> Request<Bytes> {
+    let mut request = Request::post("/food-points")
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(headers::IDEMPOTENCY_KEY, "register")
+        .body(json!(settings()).to_string().into())
+        .expect("a request");
+    operator().write(request.headers_mut());
+    request
+}
+
+#[tokio::test]
+async fn only_the_gateway_may_speak_for_people() {
+    world::run(async |world| {
+        for service in ["order-master", "menu-info", "point-master"] {
+            let client = certificates::mesh(service).client();
+            let answer = client.request(&world.upstream, register()).await.expect("an answer");
+            assert_eq!(answer.status(), 403, "{service}");
+        }
+        assert_eq!(world.written().await, (0, 0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_feed_is_for_services_that_hear_events() {
+    world::run(async |world| {
+        let point = world.stocked_point(1).await;
+        let status = async |service: &str, path: &str| {
+            let client = certificates::mesh(service).client();
+            let request = Request::get(path).body(Bytes::new()).expect("a request");
+            client
+                .request(&world.upstream, request)
+                .await
+                .expect("an answer")
+                .status()
+                .as_u16()
+        };
+        for path in ["/feed", "/feed/heads", &format!("/feed/streams/{point}")] {
+            assert_eq!(status("menu-info", path).await, 200, "{path}");
+            assert_eq!(status("tiffin", path).await, 200, "{path}");
+            assert_eq!(status("sandbox-payments", path).await, 403, "{path}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stranger_does_not_get_past_the_handshake() {
+    world::run(async |world| {
+        let call = async |folder: &Path| {
+            let mesh = Mesh::load(folder, "gateway").expect("its files are whole");
+            mesh.client().request(&world.upstream, register()).await
+        };
+        assert!(call(&certificates::expired("gateway")).await.is_err(), "expired");
+        assert!(
+            call(&certificates::of_another_authority("gateway")).await.is_err(),
+            "another authority"
+        );
+
+        let mut plain = TcpStream::connect(world.service.address()).await.expect("it listens");
+        plain
+            .write_all(b"GET /feed HTTP/1.1\r\nhost: point-master\r\n\r\n")
+            .await
+            .expect("it is sent");
+        let mut answer = Vec::new();
+        // A reset says no as well as a closed connection does.
+        let _ = plain.read_to_end(&mut answer).await;
+        assert!(!answer.starts_with(b"HTTP"), "plaintext");
+        assert_eq!(world.written().await, (0, 0));
+    })
+    .await;
+}

@@ -1,0 +1,41 @@
+//! The one answer to "no": each rejection with its stable kind and status.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use mesh_runtime::Problem;
+
+use crate::domain::Rejection;
+use crate::passwords::Busy;
+
+/// Longer than the queue of passwords takes.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::NoSuchPerson | Rejection::NoSuchAddress => Self::not_found(),
+            Rejection::TooManyAddresses
+            | Rejection::EmailTaken
+            | Rejection::BadCredentials
+            | Rejection::RefreshInvalid
+            | Rejection::RefreshReused => Self::new(rejection.status(), rejection.kind(), rejection.to_string()),
+        }
+    }
+}
+
+impl From<Busy> for Problem {
+    fn from(_: Busy) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "overloaded",
+            "too many people at the door",
+        )
+        .retry_after(RETRY_AFTER)
+    }
+}
+
+/// The database did not answer.
+pub fn unavailable(err: sqlx::Error) -> Problem {
+    Problem::unavailable("postgres", err)
+}

@@ -1,0 +1,92 @@
+//! Who may speak to this service at all.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use http::{Request, header};
+use mesh_identity::Mesh;
+use mesh_runtime::headers;
+use mesh_testkit::certificates;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::world::{self, address, home, person};
+
+fn register() -> Request<Bytes> {
+    Request::post("/users")
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(headers::IDEMPOTENCY_KEY, "register")
+        .body(person("anna@example.org").to_string().into())
+        .expect("a request")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_gateway_may_speak_for_people() {
+    world::run(async |world| {
+        let before = world.written().await;
+        for service in ["order-master", "user-info", "user-master"] {
+            let client = certificates::mesh(service).client();
+            let answer = client.request(&world.upstream, register()).await.expect("an answer");
+            assert_eq!(answer.status(), 403, "{service}");
+        }
+        assert_eq!(world.written().await, before);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn personal_data_is_for_those_who_show_it_and_the_feed_for_those_who_hear() {
+    world::run(async |world| {
+        let anna = world.customer("anna@example.org").await;
+        world.set_address(&anna, address(1), home()).await;
+        let status = async |service: &str, path: &str| {
+            let client = certificates::mesh(service).client();
+            let request = Request::get(path).body(Bytes::new()).expect("a request");
+            client
+                .request(&world.upstream, request)
+                .await
+                .expect("an answer")
+                .status()
+                .as_u16()
+        };
+        let person = format!("/people/{}", anna.subject);
+        for path in [person.clone(), format!("{person}/addresses/{}", address(1))] {
+            assert_eq!(status("user-info", &path).await, 200, "{path}");
+            assert_eq!(status("gateway", &path).await, 200, "{path}");
+            for service in ["order-info", "order-master", "courier-master", "tiffin"] {
+                assert_eq!(status(service, &path).await, 403, "{service} {path}");
+            }
+        }
+        assert_eq!(status("courier-master", "/feed").await, 200);
+        assert_eq!(status("sandbox-payments", "/feed").await, 403);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_does_not_get_past_the_handshake() {
+    world::run(async |world| {
+        let before = world.written().await;
+        let call = async |folder: &Path| {
+            let mesh = Mesh::load(folder, "gateway").expect("its files are whole");
+            mesh.client().request(&world.upstream, register()).await
+        };
+        assert!(call(&certificates::expired("gateway")).await.is_err(), "expired");
+        assert!(
+            call(&certificates::of_another_authority("gateway")).await.is_err(),
+            "another authority"
+        );
+
+        let mut plain = TcpStream::connect(world.service.address()).await.expect("it listens");
+        plain
+            .write_all(b"GET /jwks HTTP/1.1\r\nhost: user-master\r\n\r\n")
+            .await
+            .expect("it is sent");
+        let mut answer = Vec::new();
+        // A reset says no as well as a closed connection does.
+        let _ = plain.read_to_end(&mut answer).await;
+        assert!(!answer.starts_with(b"HTTP"), "plaintext");
+        assert_eq!(world.written().await, before);
+    })
+    .await;
+}

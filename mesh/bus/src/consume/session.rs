@@ -1,0 +1,124 @@
+//! One life of a consumer: from making it on the broker to the first error.
+//!
+//! Does not decide what becomes of an event; `settle` does.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::pull::{Config, Stream};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer};
+use async_nats::jetstream::{self};
+use futures::{FutureExt as _, StreamExt as _};
+use mesh_contracts::envelope::Envelope;
+use mesh_runtime::Shutdown;
+
+use super::{Subscription, Verdict, state_of};
+use crate::{BoxError, Bus};
+
+/// The broker hands an event out again if it was not acknowledged for so long: longer than any
+/// handler needs while its database restarts.
+const ACK_WAIT: Duration = Duration::from_secs(30);
+
+/// Events out at once per consumer, several batches of the largest size in use.
+const UNACKED_MAX: i64 = 1_024;
+
+/// How long one pull request stays open on the broker. Messages come at once all the same.
+const PULL_EXPIRES: Duration = Duration::from_secs(10);
+
+/// The broker shows signs of life this often; two missed ones end the session.
+const PULL_HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// How often an idle consumer that was never drained looks whether it is.
+const DRAINED_POLL: Duration = Duration::from_millis(100);
+
+pub(super) struct Session<'a, H> {
+    pub bus: &'a Bus,
+    pub subscription: &'a Subscription,
+    pub shutdown: &'a Shutdown,
+    pub handle: &'a H,
+}
+
+impl<H, Fut> Session<'_, H>
+where
+    H: Fn(Vec<Envelope>) -> Fut + Send + Sync,
+    Fut: Future<Output = Vec<Verdict>> + Send,
+{
+    /// Ends with `Ok` only on shutdown. Calls `alive` whenever the broker has shown that it is.
+    pub async fn run(&self, mut alive: impl FnMut()) -> Result<(), BoxError> {
+        let consumer = self.consumer().await?;
+        let mut messages = self.messages(&consumer).await?;
+        loop {
+            if !*self.subscription.drained.borrow() {
+                self.look_whether_drained(&consumer).await?;
+            }
+            let first = tokio::select! {
+                () = self.shutdown.triggered() => return Ok(()),
+                () = tokio::time::sleep(DRAINED_POLL), if !*self.subscription.drained.borrow() => continue,
+                message = messages.next() => message.ok_or("message stream ended")??,
+            };
+            alive();
+            let (batch, broken) = self.gather(first, &mut messages);
+            self.settle(batch).await;
+            if let Some(err) = broken {
+                return Err(err);
+            }
+        }
+    }
+
+    /// Makes the durable consumer or finds it. On a wiped broker it starts from the first message
+    /// there is: what was handled before is a duplicate, and harmless.
+    async fn consumer(&self) -> Result<PullConsumer, BoxError> {
+        let names = &self.bus.names;
+        let durable = names.durable(&self.subscription.durable);
+        let stream = self
+            .bus
+            .jetstream
+            .get_stream_no_info(names.stream(self.subscription.context))
+            .await?;
+        let consumer = stream
+            .create_consumer(Config {
+                durable_name: Some(durable),
+                deliver_policy: DeliverPolicy::All,
+                ack_policy: AckPolicy::Explicit,
+                ack_wait: ACK_WAIT,
+                max_ack_pending: UNACKED_MAX,
+                ..Config::default()
+            })
+            .await?;
+        Ok(consumer)
+    }
+
+    /// The client asks for the next batch while the former is handled, so that a message never
+    /// waits for a round trip; batches are still handled one after another, in order.
+    async fn messages(&self, consumer: &PullConsumer) -> Result<Stream, BoxError> {
+        let messages = consumer
+            .stream()
+            .max_messages_per_batch(self.subscription.batch_max)
+            .expires(PULL_EXPIRES)
+            .heartbeat(PULL_HEARTBEAT)
+            .messages()
+            .await?;
+        Ok(messages)
+    }
+
+    /// Whatever has arrived by now, without waiting for more.
+    fn gather(&self, first: jetstream::Message, messages: &mut Stream) -> (Vec<jetstream::Message>, Option<BoxError>) {
+        let mut batch = vec![first];
+        while batch.len() < self.subscription.batch_max {
+            match messages.next().now_or_never() {
+                None => break,
+                Some(Some(Ok(message))) => batch.push(message),
+                Some(Some(Err(err))) => return (batch, Some(err.into())),
+                Some(None) => return (batch, Some("message stream ended".into())),
+            }
+        }
+        (batch, None)
+    }
+
+    async fn look_whether_drained(&self, consumer: &PullConsumer) -> Result<(), BoxError> {
+        let info = consumer.get_info().await?;
+        if state_of(&info).is_drained() {
+            self.subscription.drained.send_replace(true);
+        }
+        Ok(())
+    }
+}

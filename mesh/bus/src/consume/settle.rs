@@ -1,0 +1,210 @@
+//! What becomes of a batch: acknowledged, tried again, or buried.
+//!
+//! Nothing leaves a batch unsettled but a shutdown; the broker hands those events out again.
+
+use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use async_nats::jetstream::Message;
+use futures::FutureExt as _;
+use mesh_contracts::envelope::Envelope;
+
+use super::Verdict;
+use super::session::Session;
+use crate::{BoxError, DeadLetter, Poisoned, wire};
+
+/// Tries of an event that may be poison.
+const TRIES_MAX: u32 = 3;
+
+/// Pause before the second try; doubles with each.
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+
+/// Longest pause while a dependency is away: how much later than necessary we may notice that
+/// it is back.
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// An event that is not settled yet.
+struct Open {
+    message: Message,
+    envelope: Envelope,
+    failures: u32,
+}
+
+/// A letter on its way, and the stream to quarantine with it.
+struct Burial {
+    letter: DeadLetter,
+    message_id: String,
+    poisoned: Option<Poisoned>,
+}
+
+impl<H, Fut> Session<'_, H>
+where
+    H: Fn(Vec<Envelope>) -> Fut + Send + Sync,
+    Fut: Future<Output = Vec<Verdict>> + Send,
+{
+    pub(super) async fn settle(&self, batch: Vec<Message>) {
+        let mut open = self.read(batch).await;
+        let mut pause = PAUSE_MIN;
+        loop {
+            let verdicts = self.judge(&open).await;
+            open = self.carry_out(open, verdicts).await;
+            if open.is_empty() || !self.pause(&mut pause).await {
+                return;
+            }
+        }
+    }
+
+    /// Decodes; what cannot be decoded is buried at once, since its stream may be unknown. The
+    /// hole it leaves is filled from the owner's feed when the next version comes.
+    async fn read(&self, batch: Vec<Message>) -> Vec<Open> {
+        let mut open = Vec::with_capacity(batch.len());
+        for message in batch {
+            let headers = message.headers.clone().unwrap_or_default();
+            match wire::decode(&headers, &message.payload) {
+                Ok(envelope) => open.push(Open {
+                    message,
+                    envelope,
+                    failures: 0,
+                }),
+                Err(err) => self.bury_unreadable(message, &headers, &err).await,
+            }
+        }
+        open
+    }
+
+    /// A handler that panics is asked again for one event at a time, to find the one it panics on.
+    async fn judge(&self, open: &[Open]) -> Vec<Verdict> {
+        if let Some(verdicts) = self.ask(open).await {
+            return verdicts;
+        }
+        let mut verdicts = Vec::with_capacity(open.len());
+        for one in open {
+            let verdict = self.ask(std::slice::from_ref(one)).await.and_then(|mut one| one.pop());
+            verdicts.push(verdict.unwrap_or_else(|| Verdict::Retry("handler panicked".into())));
+        }
+        verdicts
+    }
+
+    /// `None` if the handler panicked.
+    async fn ask(&self, open: &[Open]) -> Option<Vec<Verdict>> {
+        let envelopes = open.iter().map(|one| one.envelope.clone()).collect();
+        let handling = AssertUnwindSafe(async { (self.handle)(envelopes).await });
+        let verdicts = handling.catch_unwind().await.ok()?;
+        assert_eq!(verdicts.len(), open.len(), "one verdict per event");
+        Some(verdicts)
+    }
+
+    /// Acknowledges and buries by verdict; gives back what is still open.
+    async fn carry_out(&self, open: Vec<Open>, verdicts: Vec<Verdict>) -> Vec<Open> {
+        let mut left = Vec::new();
+        // Only the first failing event of a stream is to blame; those behind it wait for its fate.
+        let mut struck = HashSet::new();
+        for (mut one, verdict) in open.into_iter().zip(verdicts) {
+            let blamed = match verdict {
+                Verdict::Done => {
+                    acknowledge(&one.message).await;
+                    continue;
+                }
+                Verdict::Later(reason) => {
+                    tracing::debug!(consumer = %self.subscription.durable, reason, "event waits");
+                    None
+                }
+                Verdict::Retry(reason) | Verdict::Poison(reason) if !struck.insert(one.envelope.stream.clone()) => {
+                    tracing::debug!(consumer = %self.subscription.durable, reason, "event waits behind another");
+                    None
+                }
+                Verdict::Retry(reason) => {
+                    one.failures += 1;
+                    (one.failures >= TRIES_MAX).then_some(reason)
+                }
+                Verdict::Poison(reason) => Some(reason),
+            };
+            match blamed {
+                Some(reason) => self.bury(one, &reason).await,
+                None => left.push(one),
+            }
+        }
+        left
+    }
+
+    async fn bury(&self, one: Open, reason: &str) {
+        let Open { message, envelope, .. } = one;
+        let consumer = &self.subscription.durable;
+        tracing::error!(
+            consumer, event.id = %envelope.event_id, event.type = %envelope.event_type,
+            stream = %envelope.stream, version = envelope.version, error = reason, "poison event"
+        );
+        let letter = DeadLetter::of(self.subscription.context, consumer, &envelope, reason);
+        let poisoned = Poisoned {
+            stream: envelope.stream.clone(),
+            version: envelope.version,
+            event_id: envelope.event_id,
+            event_type: envelope.event_type.clone(),
+            error: letter.error.clone(),
+        };
+        let message_id = format!("{consumer}/{}", envelope.event_id);
+        let burial = Burial {
+            letter,
+            message_id,
+            poisoned: Some(poisoned),
+        };
+        self.insist(burial, &message).await;
+    }
+
+    async fn bury_unreadable(&self, message: Message, headers: &async_nats::HeaderMap, err: &wire::Malformed) {
+        let consumer = &self.subscription.durable;
+        tracing::error!(consumer, error = %err, "unreadable message");
+        let text = |name: &str| headers.get(name).map(|value| value.as_str().to_owned());
+        let letter = DeadLetter {
+            event_id: text(wire::EVENT_ID),
+            stream: text(wire::STREAM),
+            event_type: text(wire::EVENT_TYPE),
+            ..DeadLetter::unreadable(self.subscription.context, consumer, &err.to_string())
+        };
+        let sequence = message.info().map_or(0, |info| info.stream_sequence);
+        let burial = Burial {
+            letter,
+            message_id: format!("{consumer}/unreadable/{sequence}"),
+            poisoned: None,
+        };
+        self.insist(burial, &message).await;
+    }
+
+    /// Buries again and again until it succeeds, then acknowledges; gives up only on shutdown.
+    async fn insist(&self, burial: Burial, message: &Message) {
+        let mut pause = PAUSE_MIN;
+        while let Err(err) = self.try_burying(&burial).await {
+            tracing::warn!(consumer = %self.subscription.durable, error = %err, "dead letter not kept yet");
+            if !self.pause(&mut pause).await {
+                return;
+            }
+        }
+        acknowledge(message).await;
+    }
+
+    async fn try_burying(&self, burial: &Burial) -> Result<(), BoxError> {
+        self.bus.bury(&burial.letter, burial.message_id.clone()).await?;
+        match (&burial.poisoned, &self.subscription.quarantine) {
+            (Some(poisoned), Some(quarantine)) => quarantine(poisoned.clone()).await,
+            (Some(_), None) | (None, _) => Ok(()),
+        }
+    }
+
+    /// False on shutdown.
+    async fn pause(&self, pause: &mut Duration) -> bool {
+        tokio::select! {
+            () = self.shutdown.triggered() => return false,
+            () = tokio::time::sleep(*pause) => {}
+        }
+        *pause = (*pause * 2).min(PAUSE_MAX);
+        true
+    }
+}
+
+/// A lost acknowledgement costs a duplicate, so its failure is nothing to act on.
+async fn acknowledge(message: &Message) {
+    if let Err(err) = message.ack().await {
+        tracing::debug!(error = %err, "acknowledgement not sent");
+    }
+}

@@ -1,0 +1,23 @@
+//! How events travel: JetStream streams, publishing, supervised consumers, dead letters,
+//! and the client of the masters' feeds that fills what the bus has lost.
+//!
+//! Knows no event by name and no database. The bus is transport: it may lose everything,
+//! and whoever listens heals from the owner's feed.
+
+mod connection;
+mod consume;
+mod dead_letter;
+pub mod feed;
+mod publish;
+mod streams;
+mod wire;
+
+pub use connection::{Bus, BusConfig, ConnectError};
+pub use consume::{ConsumerState, Subscription, Verdict};
+pub use dead_letter::{DeadLetter, Poisoned};
+pub use publish::{PublishError, Published, Publishing};
+pub use streams::{StreamInfo, StreamsError};
+pub use wire::{Malformed, decode, encode};
+
+/// The cause inside a typed error.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

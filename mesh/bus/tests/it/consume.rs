@@ -1,0 +1,167 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use mesh_bus::{Bus, Subscription, Verdict};
+use mesh_contracts::subject::Context;
+use mesh_testkit::{Stage, eventually};
+
+use crate::events::{DURABLE, Notes, consume, event, note_everything, publish, stream};
+use crate::own_server::OwnServer;
+
+async fn order_bus(stage: &Stage) -> Bus {
+    let bus = Bus::connect(stage.bus("order-master")).await.unwrap();
+    bus.ensure_streams(&[Context::Order]).await.unwrap();
+    bus
+}
+
+async fn drained(bus: &Bus) {
+    eventually("the consumer is drained", async || {
+        let state = bus.consumer_state(Context::Order, DURABLE).await.unwrap()?;
+        state.is_drained().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn events_of_a_stream_arrive_in_order_whatever_else_travels() {
+    let stage = Stage::new();
+    let bus = order_bus(&stage).await;
+    let notes = Notes::default();
+    let _consumer = note_everything(&bus, &notes);
+    for version in 1..=50 {
+        for number in 0..10 {
+            // Not awaited: a window is open.
+            let _ = bus.publish(&event(&stream(number), version)).await.unwrap();
+        }
+    }
+    for number in 0..10 {
+        eventually("all events arrive", || notes.has(stream(number), 50)).await;
+        assert_eq!(notes.of(&stream(number)), (1..=50).collect::<Vec<_>>());
+    }
+    drained(&bus).await;
+}
+
+#[tokio::test]
+async fn drained_turns_true_once_everything_is_acknowledged() {
+    let stage = Stage::new();
+    let bus = order_bus(&stage).await;
+    publish(
+        &bus,
+        &(1..=300).map(|version| event(&stream(1), version)).collect::<Vec<_>>(),
+    )
+    .await;
+    let subscription = Subscription::new(Context::Order, DURABLE).batch_max(16);
+    let mut drained = subscription.drained();
+    assert!(!*drained.borrow());
+    let notes = Notes::default();
+    let noted = notes.clone();
+    let _consumer = consume(&bus, subscription, move |event| {
+        noted.note(event);
+        Verdict::Done
+    });
+    drained.wait_for(|drained| *drained).await.unwrap();
+    assert_eq!(notes.of(&stream(1)).len(), 300);
+}
+
+#[tokio::test]
+async fn an_unknown_consumer_has_no_state() {
+    let stage = Stage::new();
+    let bus = order_bus(&stage).await;
+    assert_eq!(bus.consumer_state(Context::Order, "nobody").await.unwrap(), None);
+    assert_eq!(bus.consumer_state(Context::Basket, DURABLE).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_consumer_waits_for_a_stream_that_is_made_later() {
+    let stage = Stage::new();
+    let bus = Bus::connect(stage.bus("order-master")).await.unwrap();
+    let notes = Notes::default();
+    let _consumer = note_everything(&bus, &notes);
+    bus.ensure_streams(&[Context::Order]).await.unwrap();
+    publish(&bus, &[event(&stream(1), 1)]).await;
+    eventually("the event arrives", || notes.has(stream(1), 1)).await;
+}
+
+#[tokio::test]
+async fn a_deleted_consumer_is_made_again() {
+    let stage = Stage::new();
+    let bus = order_bus(&stage).await;
+    let notes = Notes::default();
+    let _consumer = note_everything(&bus, &notes);
+    publish(&bus, &[event(&stream(1), 1)]).await;
+    eventually("the first event arrives", || notes.has(stream(1), 1)).await;
+    let durable = format!("{}{DURABLE}", stage.bus_prefix());
+    let name = format!("{}ORDER", stage.bus_prefix());
+    bus.jetstream()
+        .delete_consumer_from_stream(durable, name)
+        .await
+        .unwrap();
+    publish(&bus, &[event(&stream(1), 2)]).await;
+    eventually("the second event arrives", || notes.has(stream(1), 2)).await;
+}
+
+#[tokio::test]
+async fn a_dependency_that_is_away_never_makes_an_event_poison() {
+    let stage = Stage::new();
+    let bus = order_bus(&stage).await;
+    let tries = Arc::new(AtomicUsize::new(0));
+    let count = tries.clone();
+    let _consumer = consume(&bus, Subscription::new(Context::Order, DURABLE), move |_| {
+        match count.fetch_add(1, Ordering::SeqCst) {
+            0..8 => Verdict::Later("away".into()),
+            _ => Verdict::Done,
+        }
+    });
+    publish(&bus, &[event(&stream(1), 1)]).await;
+    eventually("the event is done", async || {
+        (tries.load(Ordering::SeqCst) == 9).then_some(())
+    })
+    .await;
+    drained(&bus).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_survives_a_killed_broker() {
+    let mut server = OwnServer::start().await;
+    let bus = server.bus().await;
+    bus.ensure_streams(&[Context::Order]).await.unwrap();
+    let notes = Notes::default();
+    let _consumer = note_everything(&bus, &notes);
+    publish(&bus, &[event(&stream(1), 1)]).await;
+    eventually("the first event arrives", || notes.has(stream(1), 1)).await;
+    let mut connections = bus.connections();
+    connections.mark_unchanged();
+    server.kill();
+    server.start_again().await;
+    connections.changed().await.unwrap();
+    let second = event(&stream(1), 2);
+    eventually("the broker takes events again", async || {
+        bus.publish(&second).await.ok()?.await.ok()
+    })
+    .await;
+    eventually("the second event arrives", || notes.has(stream(1), 2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_of_a_wiped_broker_starts_from_the_first_event_again() {
+    let mut server = OwnServer::start().await;
+    let bus = server.bus().await;
+    bus.ensure_streams(&[Context::Order]).await.unwrap();
+    let notes = Notes::default();
+    let _consumer = note_everything(&bus, &notes);
+    let first = event(&stream(1), 1);
+    publish(&bus, std::slice::from_ref(&first)).await;
+    eventually("the first event arrives", || notes.has(stream(1), 1)).await;
+    server.kill();
+    server.wipe();
+    server.start_again().await;
+    eventually("the broker has no stream", async || {
+        matches!(bus.stream_info(Context::Order).await, Ok(None)).then_some(())
+    })
+    .await;
+    bus.ensure_streams(&[Context::Order]).await.unwrap();
+    // What a relay does that heals: everything again.
+    publish(&bus, &[first, event(&stream(1), 2)]).await;
+    eventually("the second event arrives", || notes.has(stream(1), 2)).await;
+    assert_eq!(notes.of(&stream(1)), [1, 1, 2]);
+}

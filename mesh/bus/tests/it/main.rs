@@ -1,0 +1,10 @@
+//! The bus against a real broker: streams, the wire, supervised consumers, dead letters, feeds.
+
+mod consume;
+mod dead_letters;
+mod events;
+mod feed;
+mod own_server;
+mod streams;
+mod tls;
+mod wire;

@@ -1,0 +1,180 @@
+//! What surrounds every event: where it stands, when it happened, who caused it and why.
+//!
+//! Knows no event by name; the modules beside it do.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// An event as it is stored, published, fed and folded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// Unique over the platform; the broker drops a repeat of it.
+    pub event_id: Uuid,
+    /// The aggregate it belongs to, such as `ord_…`.
+    pub stream: String,
+    /// 1 for the stream's first event, then without hole.
+    pub version: u64,
+    /// Order of insertion at the owner; not the order of commits.
+    pub position: u64,
+    /// Noun and past verb, such as `order.paid`.
+    pub event_type: String,
+    /// Version of the body's shape.
+    pub schema_version: u16,
+    /// When it happened, on the business clock.
+    pub at: Timestamp,
+    /// When it was stored, on the wall clock.
+    pub recorded_at: Timestamp,
+    /// Who, because of what.
+    pub meta: Meta,
+    /// The body; [`EventBody::decode`] turns it into the owner's enum.
+    pub data: Value,
+}
+
+impl Envelope {
+    /// The body as one of `E`'s events; `None` for a type that this build does not know.
+    pub fn body<E: EventBody>(&self) -> Result<Option<E>, BadBody> {
+        E::decode(&self.event_type, &self.data)
+    }
+}
+
+/// Who caused an event, and in the course of what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meta {
+    /// Who.
+    pub actor: Actor,
+    /// The event or command that led to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub causation: Option<Uuid>,
+    /// The command at the start of the chain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation: Option<Uuid>,
+    /// W3C trace context of the request or message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+impl Meta {
+    /// Caused by `actor` and nothing else.
+    pub fn by(actor: Actor) -> Self {
+        Self {
+            actor,
+            causation: None,
+            correlation: None,
+            traceparent: None,
+        }
+    }
+}
+
+/// Who acted: a role and an id (`customer:usr_…`), a service (`service:order-master`)
+/// or a timer (`timer:order-master`). Never a name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Actor(pub String);
+
+impl Actor {
+    /// A person in a role.
+    pub fn person(role: crate::user::Role, id: crate::id::UserId) -> Self {
+        Self(format!("{}:{id}", role.as_str()))
+    }
+
+    /// One of our services, reacting to an event.
+    pub fn service(name: &str) -> Self {
+        Self(format!("service:{name}"))
+    }
+
+    /// A deadline that passed.
+    pub fn timer(service: &str) -> Self {
+        Self(format!("timer:{service}"))
+    }
+
+    /// The payment provider, by webhook.
+    pub fn payment_provider() -> Self {
+        Self("provider:payments".into())
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+/// A body that claims a known type and does not have its shape.
+#[derive(Debug, thiserror::Error)]
+#[error("body of {event_type} has another shape")]
+pub struct BadBody {
+    /// The type it claims.
+    pub event_type: String,
+    /// What did not fit.
+    pub source: serde_json::Error,
+}
+
+/// The events of one aggregate: a closed set of types, each with its body.
+pub trait EventBody: Clone + fmt::Debug + Send + Sync + Sized + 'static {
+    /// Raised when a body changes its shape in a way that old readers must notice.
+    const SCHEMA_VERSION: u16 = 1;
+    /// Every type of the set.
+    const TYPES: &'static [&'static str];
+
+    /// Noun and past verb.
+    fn event_type(&self) -> &'static str;
+
+    /// The body alone.
+    fn encode(&self) -> Value;
+
+    /// `None` for a type that this build does not know: the reader skips it.
+    fn decode(event_type: &str, data: &Value) -> Result<Option<Self>, BadBody>;
+}
+
+/// Declares the events of one aggregate: an enum, its wire names and their codec.
+///
+/// A macro, because name and variant must not be written twice and serde gives no list of names.
+macro_rules! events {
+    ($(#[$doc:meta])* $vis:vis enum $name:ident { $($(#[$vdoc:meta])* $wire:literal $variant:ident $body:tt)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[serde(tag = "type", content = "data")]
+        $vis enum $name { $($(#[$vdoc])* #[serde(rename = $wire)] $variant $body,)* }
+
+        impl $crate::envelope::EventBody for $name {
+            const TYPES: &'static [&'static str] = &[$($wire),*];
+
+            fn event_type(&self) -> &'static str {
+                match self { $(Self::$variant { .. } => $wire,)* }
+            }
+
+            fn encode(&self) -> serde_json::Value {
+                $crate::envelope::data_of(self)
+            }
+
+            fn decode(event_type: &str, data: &serde_json::Value) -> Result<Option<Self>, $crate::envelope::BadBody> {
+                $crate::envelope::typed(event_type, data, Self::TYPES)
+            }
+        }
+    };
+}
+pub(crate) use events;
+
+pub(crate) fn data_of<E: Serialize>(event: &E) -> Value {
+    let mut tagged = serde_json::to_value(event).expect("events have string keys and finite numbers");
+    tagged.get_mut("data").map(Value::take).unwrap_or(Value::Null)
+}
+
+pub(crate) fn typed<E: serde::de::DeserializeOwned>(
+    event_type: &str,
+    data: &Value,
+    known: &[&str],
+) -> Result<Option<E>, BadBody> {
+    if !known.contains(&event_type) {
+        return Ok(None);
+    }
+    let tagged = serde_json::json!({ "type": event_type, "data": data });
+    serde_json::from_value(tagged).map(Some).map_err(|source| BadBody {
+        event_type: event_type.into(),
+        source,
+    })
+}

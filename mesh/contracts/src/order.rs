@@ -1,0 +1,331 @@
+//! Orders: quotes, candidates, and every event from created to completed, with those of the kitchen's ticket
+//! and the requests to the other masters.
+//!
+//! Deadlines are part of the event that starts them, so that a fold needs no policy to know them.
+
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::envelope::events;
+use crate::geo::{Coordinates, Country, Place};
+use crate::id::{AddressId, BasketId, CourierId, FoodPointId, IngredientId, ProductId, UserId};
+use crate::money::Money;
+use crate::point::HoldRefusal;
+
+/// Where an order stands, as anyone may see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Placed; waits for a hold and for the payment.
+    Created,
+    /// Paid; waits for a kitchen to accept.
+    Paid,
+    /// A kitchen cooks it.
+    Assigned,
+    /// Cooked.
+    Ready,
+    /// With the courier.
+    InDelivery,
+    /// Handed over.
+    Completed,
+    /// Nobody could cook it.
+    Rejected,
+    /// Not paid in time.
+    Expired,
+    /// Somebody decided to end it.
+    Cancelled,
+    /// Cooked, not handed over.
+    Undelivered,
+}
+
+impl Status {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Created,
+        Self::Paid,
+        Self::Assigned,
+        Self::Ready,
+        Self::InDelivery,
+        Self::Completed,
+        Self::Rejected,
+        Self::Expired,
+        Self::Cancelled,
+        Self::Undelivered,
+    ];
+
+    /// Whether the order has ended.
+    pub fn is_terminal(self) -> bool {
+        match self {
+            Self::Created | Self::Paid | Self::Assigned | Self::Ready | Self::InDelivery => false,
+            Self::Completed | Self::Rejected | Self::Expired | Self::Cancelled | Self::Undelivered => true,
+        }
+    }
+
+    /// As on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Paid => "paid",
+            Self::Assigned => "assigned",
+            Self::Ready => "ready",
+            Self::InDelivery => "in_delivery",
+            Self::Completed => "completed",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+            Self::Undelivered => "undelivered",
+        }
+    }
+}
+
+/// How the customer gets the food.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A courier brings it.
+    Delivery,
+    /// The customer collects it at the counter.
+    PickUp,
+}
+
+/// How the customer pays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// By card, through the payment provider.
+    Card,
+    /// In cash, at the door.
+    Cash,
+}
+
+/// Reason codes of the field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    IngredientUnavailable,
+    Busy,
+    ClosingEarly,
+    CustomerCancelled,
+    CourierNotFound,
+    CustomerNotFound,
+    Late,
+    Duplicate,
+    /// Not paid in time, or declined too often.
+    Payment,
+    /// No food point could take it.
+    NoCandidate,
+    Other,
+}
+
+/// Who bears the cost of an order that ended badly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Liable {
+    /// The food point.
+    Point,
+    /// The courier.
+    Courier,
+    /// The chain.
+    Platform,
+}
+
+/// Who ended an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EndedBy {
+    Customer,
+    Kitchen,
+    Operator,
+    /// A deadline passed.
+    Timer,
+}
+
+/// An amount of an ingredient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Need {
+    /// Which.
+    pub ingredient: IngredientId,
+    /// In its stock unit, summed over all lines of the order.
+    pub quantity: u64,
+}
+
+/// One line of a quote, with the price it was frozen at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QuoteLine {
+    /// What.
+    pub product: ProductId,
+    /// How many portions.
+    pub quantity: u32,
+    /// Price of one.
+    pub unit_price: Money,
+}
+
+/// What basket-master froze at checkout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Quote {
+    /// From which basket.
+    pub basket: BasketId,
+    /// At which version of it.
+    pub basket_version: u64,
+    /// One country, hence one currency.
+    pub country: Country,
+    /// At least one.
+    pub lines: Vec<QuoteLine>,
+    /// What the customer pays.
+    pub total: Money,
+    /// How the customer said to pay.
+    pub method: Method,
+    /// Until when order-master accepts it, on the wall clock.
+    pub valid_until: Timestamp,
+}
+
+/// Where a delivery goes: the address by reference, the place rounded to 100 m.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Destination {
+    /// Which of the customer's addresses.
+    pub address: AddressId,
+    /// Where it is, roughly.
+    pub place: Place,
+}
+
+/// Why a food point was not even asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PassedOver {
+    /// Closed at the time.
+    Closed,
+    /// Does not take this kind of order.
+    Kind,
+    /// Does not deliver that far.
+    TooFar,
+    /// No free slot.
+    Full,
+    /// Short of an ingredient.
+    Stock,
+    /// More candidates than are ever asked.
+    BeyondLimit,
+}
+
+/// A food point that was considered for an order, nearest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Candidate {
+    /// Which.
+    pub food_point: FoodPointId,
+    /// Where it is.
+    pub at: Coordinates,
+    /// From the destination, in metres; 0 for a pick-up order.
+    pub distance_m: u32,
+    /// Its kitchen accepts without being asked.
+    pub auto_accept: bool,
+    /// Why it is not to be asked; nothing means it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed_over: Option<PassedOver>,
+}
+
+/// How a hand-over was proven.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// The customer's PIN was told and matched.
+    Pin,
+    /// A photo was taken; an opaque reference to it.
+    Photo(String),
+}
+
+/// What was ordered, by whom, and who might cook it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placed {
+    /// Short human number.
+    pub number: String,
+    /// Who.
+    pub customer: UserId,
+    /// Brought or collected.
+    pub kind: Kind,
+    /// Lines and prices.
+    pub quote: Quote,
+    /// Where to, for a delivery.
+    pub destination: Option<Destination>,
+    /// The point that the customer insists on.
+    pub pinned: Option<FoodPointId>,
+    /// What the recipes take, summed.
+    pub needs: Vec<Need>,
+    /// The longest preparation time of the lines, in minutes.
+    pub prep_minutes: u16,
+    /// The points considered, nearest first; only the pinned one if the customer pinned one.
+    pub candidates: Vec<Candidate>,
+    /// The payment window's end.
+    pub pay_by: Timestamp,
+}
+
+events! {
+    /// The life of an order. `held_at` in an end is the point whose hold ends with the order, if one still stands.
+    pub enum Event {
+        /// Row 1: placed.
+        "order.created" Created(Placed)
+        /// Request to point-master.
+        "hold.requested" HoldRequested { attempt: u32, food_point: FoodPointId, kind: Kind, needs: Vec<Need>, answer_by: Timestamp, expires_at: Timestamp }
+        /// point-master's answer, recorded.
+        "order.hold_held" HoldHeld { attempt: u32, food_point: FoodPointId }
+        /// point-master's answer, recorded.
+        "order.hold_failed" HoldFailed { attempt: u32, food_point: FoodPointId, reason: HoldRefusal }
+        /// No answer in time.
+        "order.hold_timed_out" HoldTimedOut { attempt: u32, food_point: FoodPointId }
+        /// Request to point-master: give that hold back, whenever it comes.
+        "hold.abandoned" HoldAbandoned { attempt: u32, food_point: FoodPointId }
+        /// Request to basket-master: get the money promised.
+        "payment.requested" PaymentRequested { customer: UserId, method: Method, amount: Money, pay_by: Timestamp }
+        /// basket-master's answer, recorded; the customer may try again.
+        "order.payment_declined" PaymentDeclined { count: u32 }
+        /// Row 3: authorised, or cash agreed.
+        "order.paid" Paid { amount: Money, method: Method, assign_by: Timestamp }
+        /// The kitchen is asked.
+        "ticket.offered" TicketOffered { attempt: u32, food_point: FoodPointId, accept_by: Timestamp }
+        /// The kitchen will; point-master confirms the hold.
+        "ticket.accepted" TicketAccepted { attempt: u32, food_point: FoodPointId, ready_by: Timestamp, confirm_by: Timestamp }
+        /// The kitchen won't.
+        "ticket.rejected" TicketRejected { attempt: u32, food_point: FoodPointId, reason: Reason }
+        /// The kitchen did not answer, or its hold was not confirmed in time.
+        "ticket.timed_out" TicketTimedOut { attempt: u32, food_point: FoodPointId }
+        /// Row 5: the hold is confirmed.
+        "order.assigned" Assigned { attempt: u32, food_point: FoodPointId, ready_by: Timestamp, start_by: Timestamp, late_at: Timestamp, give_up_at: Timestamp }
+        /// Cooking started: by the kitchen's word or by timer.
+        "ticket.started" CookingStarted {}
+        /// Nothing is ready ten minutes after it should be: an alert and a new estimate.
+        "order.ready_overdue" ReadyOverdue { ready_by: Timestamp }
+        /// Request to courier-master.
+        "delivery.requested" DeliveryRequested { customer: UserId, food_point: FoodPointId, pickup: Coordinates, destination: Destination, ready_by: Timestamp }
+        /// Row 11: cooked.
+        "order.ready" Ready { food_point: FoodPointId, attempt: u32, alert_at: Timestamp, give_up_at: Timestamp }
+        /// courier-master's answer, recorded.
+        "order.courier_assigned" CourierAssigned { courier: CourierId }
+        /// The courier is off the job before pick-up, recorded.
+        "order.courier_unassigned" CourierUnassigned { courier: CourierId }
+        /// Ready and nobody to bring it: an alert to the operators.
+        "order.courier_missing" CourierMissing {}
+        /// Row 14: picked up.
+        "order.in_delivery" InDelivery { courier: CourierId, eta: Timestamp, late_at: Timestamp, give_up_at: Timestamp }
+        /// Not there half an hour after it should be: an alert.
+        "order.delivery_overdue" DeliveryOverdue {}
+        /// The customer was absent; recorded.
+        "order.delivery_attempted" DeliveryAttempted { courier: CourierId, reason: Reason, give_up_at: Timestamp }
+        /// Row 15 or 19: handed over.
+        "order.completed" Completed { proof: Proof }
+        /// Rows 2 and 7.
+        "order.rejected" Rejected { reason: Reason, held_at: Option<FoodPointId> }
+        /// Row 4.
+        "order.expired" Expired { reason: Reason, held_at: Option<FoodPointId> }
+        /// Rows 8, 9 and 18. Cooking had begun: point-master wastes the hold instead of releasing it.
+        "order.cancelled" Cancelled { by: EndedBy, reason: Reason, liable: Option<Liable>, held_at: Option<FoodPointId>, cooking_began: bool }
+        /// Rows 17, 18 and 20.
+        "order.undelivered" Undelivered { by: EndedBy, reason: Reason, liable: Option<Liable>, held_at: Option<FoodPointId> }
+        /// Request to basket-master: drive what was captured less what was refunded towards `amount`.
+        "settlement.due" SettlementDue { amount: Money, #[serde(rename = "final")] is_final: bool, seq: u32 }
+    }
+}

@@ -1,0 +1,277 @@
+//! The delivery of an order, folded from its events: who is asked, who has it, where it stands.
+//!
+//! Knows no positions: they are ephemeral and stay with courier-master.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::delivery::Event;
+use crate::geo::Coordinates;
+use crate::id::{CourierId, FoodPointId, OrderId, UserId};
+use crate::order::{Destination, Proof, Reason};
+
+/// Where a delivery stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Nobody is asked and nobody has it.
+    Waiting,
+    /// A courier is asked.
+    Offered,
+    /// A courier has the job and not yet the food.
+    Assigned,
+    /// On its way.
+    PickedUp,
+    /// At the door, and nobody opened; the courier may still hand it over.
+    Attempted,
+    /// Handed over.
+    Delivered,
+    /// The order ended otherwise.
+    Cancelled,
+}
+
+impl Status {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Waiting,
+        Self::Offered,
+        Self::Assigned,
+        Self::PickedUp,
+        Self::Attempted,
+        Self::Delivered,
+        Self::Cancelled,
+    ];
+
+    /// Whether something may still happen.
+    pub fn is_open(self) -> bool {
+        match self {
+            Self::Waiting | Self::Offered | Self::Assigned | Self::PickedUp | Self::Attempted => true,
+            Self::Delivered | Self::Cancelled => false,
+        }
+    }
+
+    /// As on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Offered => "offered",
+            Self::Assigned => "assigned",
+            Self::PickedUp => "picked_up",
+            Self::Attempted => "attempted",
+            Self::Delivered => "delivered",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// The offer that is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Offer {
+    /// Counts the offers of this delivery.
+    pub attempt: u32,
+    /// Who is asked.
+    pub courier: CourierId,
+    /// Silence after this passes it on.
+    pub answer_by: Timestamp,
+}
+
+/// A delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Delivery {
+    /// Where it stands.
+    pub status: Status,
+    /// Version of its last change of status.
+    pub status_version: u64,
+    /// Version of its last event.
+    pub version: u64,
+    /// What is brought.
+    pub order: OrderId,
+    /// The order's short human number.
+    pub number: String,
+    /// For whom.
+    pub customer: UserId,
+    /// Who cooks it.
+    pub food_point: FoodPointId,
+    /// Where the food is.
+    pub pickup: Coordinates,
+    /// Where it goes: the address by reference, the place rounded to 100 m.
+    pub destination: Destination,
+    /// When the food is to be ready.
+    pub ready_by: Timestamp,
+    /// No courier is asked before.
+    pub offer_from: Timestamp,
+    /// The kitchen said so.
+    pub food_ready: bool,
+    /// Offers made so far.
+    pub attempt: u32,
+    /// The open offer.
+    pub offer: Option<Offer>,
+    /// How far the newest offer's courier had to go to the food, in metres.
+    pub pickup_distance_m: u32,
+    /// Who has the job.
+    pub courier: Option<CourierId>,
+    /// When that courier took it.
+    pub assigned_at: Option<Timestamp>,
+    /// The courier loses the job if it is not picked up until then.
+    pub pick_up_by: Option<Timestamp>,
+    /// When it should be at the door.
+    pub eta: Option<Timestamp>,
+    /// Couriers who declined, let lapse, dropped or lost this job: asked again only if there is nobody else.
+    pub passed: Vec<CourierId>,
+    /// Why it was not handed over at the door.
+    pub attempted_because: Option<Reason>,
+    /// How the hand-over was proven.
+    pub proof: Option<Proof>,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+impl Delivery {
+    /// The courier whose screen shows it: asked, or on the job.
+    pub fn concerns(&self) -> Option<CourierId> {
+        match self.status {
+            Status::Offered => self.offer.map(|offer| offer.courier),
+            Status::Assigned | Status::PickedUp | Status::Attempted => self.courier,
+            Status::Waiting | Status::Delivered | Status::Cancelled => None,
+        }
+    }
+
+    /// The courier who has the job now and so may see the address.
+    pub fn active_courier(&self) -> Option<CourierId> {
+        match self.status {
+            Status::Assigned | Status::PickedUp | Status::Attempted => self.courier,
+            Status::Waiting | Status::Offered | Status::Delivered | Status::Cancelled => None,
+        }
+    }
+
+    fn moved(&mut self, status: Status) {
+        self.status = status;
+        self.status_version = self.version;
+        self.offer = None;
+        self.pick_up_by = None;
+    }
+
+    fn waits_again(&mut self, passed: CourierId) {
+        self.moved(Status::Waiting);
+        self.courier = None;
+        self.assigned_at = None;
+        if !self.passed.contains(&passed) {
+            self.passed.push(passed);
+        }
+    }
+}
+
+/// The next state; `None` only for a stream that does not start with `delivery.opened`.
+pub fn fold(delivery: Option<Delivery>, event: &Event, at: Timestamp) -> Option<Delivery> {
+    let Some(mut delivery) = delivery else {
+        return opened(event, at);
+    };
+    delivery.version += 1;
+    delivery.updated_at = at;
+    apply(&mut delivery, event, at);
+    Some(delivery)
+}
+
+/// An event that this build does not know: only the version moves.
+pub fn skip(delivery: &mut Delivery, at: Timestamp) {
+    delivery.version += 1;
+    delivery.updated_at = at;
+}
+
+fn opened(event: &Event, at: Timestamp) -> Option<Delivery> {
+    let Event::Opened {
+        order,
+        customer,
+        food_point,
+        pickup,
+        destination,
+        ready_by,
+        offer_from,
+    } = event
+    else {
+        return None;
+    };
+    Some(Delivery {
+        status: Status::Waiting,
+        status_version: 1,
+        version: 1,
+        order: *order,
+        number: order.number(),
+        customer: *customer,
+        food_point: *food_point,
+        pickup: *pickup,
+        destination: *destination,
+        ready_by: *ready_by,
+        offer_from: *offer_from,
+        food_ready: false,
+        attempt: 0,
+        offer: None,
+        pickup_distance_m: 0,
+        courier: None,
+        assigned_at: None,
+        pick_up_by: None,
+        eta: None,
+        passed: Vec::new(),
+        attempted_because: None,
+        proof: None,
+        updated_at: at,
+    })
+}
+
+fn apply(delivery: &mut Delivery, event: &Event, at: Timestamp) {
+    match event {
+        Event::Opened { .. } => {}
+        Event::Offered {
+            attempt,
+            courier,
+            pickup_distance_m,
+            answer_by,
+        } => {
+            delivery.moved(Status::Offered);
+            delivery.attempt = *attempt;
+            delivery.pickup_distance_m = *pickup_distance_m;
+            delivery.offer = Some(Offer {
+                attempt: *attempt,
+                courier: *courier,
+                answer_by: *answer_by,
+            });
+        }
+        Event::Declined { courier, .. } | Event::OfferLapsed { courier, .. } => {
+            delivery.waits_again(*courier);
+        }
+        Event::Assigned { courier, pick_up_by } => {
+            delivery.moved(Status::Assigned);
+            delivery.courier = Some(*courier);
+            delivery.assigned_at = Some(at);
+            delivery.pick_up_by = *pick_up_by;
+        }
+        Event::FoodReady { pick_up_by } => {
+            delivery.food_ready = true;
+            delivery.pick_up_by = *pick_up_by;
+        }
+        Event::Dropped { courier, .. } => delivery.waits_again(*courier),
+        Event::PickedUp { courier, eta } => {
+            delivery.moved(Status::PickedUp);
+            delivery.courier = Some(*courier);
+            delivery.eta = Some(*eta);
+        }
+        Event::Attempted { reason, .. } => {
+            delivery.moved(Status::Attempted);
+            delivery.attempted_because = Some(*reason);
+        }
+        Event::Delivered { proof, .. } => {
+            delivery.moved(Status::Delivered);
+            delivery.proof = Some(proof.clone());
+        }
+        Event::Cancelled { .. } => {
+            if let Some(offer) = delivery.offer {
+                delivery.passed.push(offer.courier);
+            }
+            delivery.moved(Status::Cancelled);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,374 @@
+//! Others' events, applied once and in order: the inbox mark commits with the effect.
+//!
+//! A gap is filled from the owner's feed and never acknowledged over. Knows no event's meaning.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use mesh_bus::feed::Feeds;
+use mesh_bus::{Bus, Poisoned, Subscription, Verdict};
+use mesh_contracts::envelope::Envelope;
+use mesh_contracts::subject::Context;
+use mesh_runtime::Shutdown;
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+use tokio::sync::watch;
+
+use crate::BoxError;
+use crate::answer::Outcome;
+use crate::append::{Append, AppendError, Mark};
+use crate::read::{signed, unsigned};
+use crate::sql_time::SqlTime;
+use crate::store::Store;
+use crate::streams::SubmitError;
+
+/// Streams of one batch that are worked on at the same time.
+const CONCURRENT_STREAMS: usize = 32;
+
+/// Events fetched at once to fill a gap.
+const FILL_PAGE: usize = 200;
+
+/// Longest error kept in the quarantine.
+const ERROR_CHARS_MAX: usize = 300;
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handled {
+    /// Its effect is stored, and the inbox mark with it: by `Request::because`, or
+    /// `Store::mark_in` in the handler's own transaction.
+    Done,
+    /// It means nothing here: a bare mark will do.
+    Ignored,
+}
+
+/// Why an event was not applied.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// Something that the handler needs is away; the event comes again until it is applied.
+    #[error("not now: {0}")]
+    Later(String),
+    /// The event may be the cause: after three tries its stream is quarantined.
+    #[error("{0}")]
+    Poison(String),
+}
+
+impl Fault {
+    /// Something that the handler needs is away.
+    pub fn later(err: impl ToString) -> Self {
+        Self::Later(err.to_string())
+    }
+
+    /// The event may be the cause.
+    pub fn poison(err: impl ToString) -> Self {
+        Self::Poison(err.to_string())
+    }
+}
+
+impl From<sqlx::Error> for Fault {
+    fn from(err: sqlx::Error) -> Self {
+        Self::later(err)
+    }
+}
+
+impl From<AppendError> for Fault {
+    fn from(err: AppendError) -> Self {
+        match err {
+            AppendError::Refused(_) => Self::poison(err),
+            _ => Self::later(err),
+        }
+    }
+}
+
+impl From<mesh_contracts::envelope::BadBody> for Fault {
+    fn from(err: mesh_contracts::envelope::BadBody) -> Self {
+        Self::poison(err)
+    }
+}
+
+/// The usual end of a handler: what `Streams::submit` with `Request::because` came to. A refusal
+/// by the rules is a fact about the event, not a failure: it is marked as seen.
+pub fn settled<R: std::fmt::Debug>(result: Result<Outcome, SubmitError<R>>) -> Result<Handled, Fault> {
+    match result {
+        Ok(_) => Ok(Handled::Done),
+        Err(SubmitError::Rejected(rejection)) => {
+            tracing::debug!(?rejection, "event changes nothing");
+            Ok(Handled::Ignored)
+        }
+        Err(SubmitError::KeyReused) => Err(Fault::poison("step was used for another event")),
+        Err(err) => Err(Fault::Later(match err {
+            SubmitError::Unavailable(why) => why,
+            SubmitError::Conflict | SubmitError::Stale(_) => "stream keeps changing".into(),
+            SubmitError::InFlight => "same command under way".into(),
+            _ => "stream is overloaded".into(),
+        })),
+    }
+}
+
+/// What this master hears, as one consumer. Clones are cheap.
+#[derive(Clone)]
+pub struct Inbox {
+    store: Store,
+    bus: Bus,
+    feeds: Feeds,
+    consumer: Arc<str>,
+}
+
+impl Inbox {
+    /// `consumer` is the name of the durable consumer and of the marks: the service's name.
+    pub fn new(store: &Store, bus: &Bus, feeds: &Feeds, consumer: &str) -> Self {
+        Self {
+            store: store.clone(),
+            bus: bus.clone(),
+            feeds: feeds.clone(),
+            consumer: consumer.into(),
+        }
+    }
+
+    /// Applies the events of `context` until shutdown. Each is handed to `handle` once its
+    /// predecessors in its stream are applied; streams are worked on concurrently. Tells
+    /// `drained` when everything that the broker had is applied.
+    pub async fn run<H, Fut>(&self, context: Context, drained: Part, shutdown: Shutdown, handle: H)
+    where
+        H: Fn(Envelope) -> Fut + Send + Sync,
+        Fut: Future<Output = Result<Handled, Fault>> + Send,
+    {
+        let quarantining = self.clone();
+        let subscription = Subscription::new(context, &*self.consumer).on_poison(move |poisoned| {
+            let inbox = quarantining.clone();
+            async move { inbox.quarantine(poisoned).await }
+        });
+        let is_drained = subscription.drained();
+        let consuming = self.bus.consume(subscription, shutdown, |batch| {
+            let handle = &handle;
+            async move { self.apply_batch(context, batch, handle).await }
+        });
+        tokio::join!(consuming, drained.tell_when(is_drained));
+    }
+
+    async fn apply_batch<H, Fut>(&self, context: Context, batch: Vec<Envelope>, handle: &H) -> Vec<Verdict>
+    where
+        H: Fn(Envelope) -> Fut + Send + Sync,
+        Fut: Future<Output = Result<Handled, Fault>> + Send,
+    {
+        let size = batch.len();
+        let known = match self.known(&batch).await {
+            Ok(known) => known,
+            Err(err) => return vec![Verdict::Later(err.to_string()); size],
+        };
+        if let Some(last) = batch.last() {
+            let lag = self.store.clock().wall().duration_since(last.recorded_at);
+            metrics::histogram!("inbox_lag_seconds", "context" => context.as_str()).record(lag.as_secs_f64());
+        }
+        let mut groups: HashMap<String, Vec<(usize, Envelope)>> = HashMap::new();
+        for (index, event) in batch.into_iter().enumerate() {
+            groups.entry(event.stream.clone()).or_default().push((index, event));
+        }
+        let applied = futures::stream::iter(groups)
+            .map(|(stream, events)| {
+                let mark = known.marks.get(&stream).copied().unwrap_or(0);
+                let is_quarantined = known.quarantined.contains(&stream);
+                async move {
+                    if is_quarantined {
+                        return done(events);
+                    }
+                    self.apply_stream(&stream, mark, events, handle).await
+                }
+            })
+            .buffer_unordered(CONCURRENT_STREAMS)
+            .collect::<Vec<_>>()
+            .await;
+        let mut verdicts = vec![Verdict::Done; size];
+        for (index, verdict) in applied.into_iter().flatten() {
+            verdicts[index] = verdict;
+        }
+        verdicts
+    }
+
+    /// The events of one stream, in order; after a failure the rest must come again.
+    async fn apply_stream<H, Fut>(
+        &self,
+        stream: &str,
+        mut mark: u64,
+        mut events: Vec<(usize, Envelope)>,
+        handle: &H,
+    ) -> Vec<(usize, Verdict)>
+    where
+        H: Fn(Envelope) -> Fut + Send + Sync,
+        Fut: Future<Output = Result<Handled, Fault>> + Send,
+    {
+        events.sort_by_key(|(_, event)| event.version);
+        let mut verdicts = Vec::with_capacity(events.len());
+        let mut failed = false;
+        for (index, event) in events {
+            if failed {
+                verdicts.push((index, Verdict::Later("an earlier event waits".into())));
+                continue;
+            }
+            let applied = match self.fill(stream, &mut mark, event.version, handle).await {
+                Ok(()) => self.apply(&mut mark, event, handle).await,
+                Err(fault) => Err(fault),
+            };
+            failed = applied.is_err();
+            verdicts.push((index, verdict(applied)));
+        }
+        verdicts
+    }
+
+    /// Applies what lies between the mark and `version`, from the owner's feed.
+    async fn fill<H, Fut>(&self, stream: &str, mark: &mut u64, version: u64, handle: &H) -> Result<(), Fault>
+    where
+        H: Fn(Envelope) -> Fut + Send + Sync,
+        Fut: Future<Output = Result<Handled, Fault>> + Send,
+    {
+        while *mark + 1 < version {
+            let missing = self.feeds.stream(stream, *mark, FILL_PAGE).await;
+            let missing = missing.map_err(Fault::later)?;
+            metrics::counter!("inbox_gaps_filled_total").increment(missing.len() as u64);
+            if missing.first().is_none_or(|next| next.version != *mark + 1) {
+                return Err(Fault::later("the owner's feed does not fill the gap"));
+            }
+            for event in missing.into_iter().filter(|event| event.version < version) {
+                self.apply(mark, event, handle).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn apply<H, Fut>(&self, mark: &mut u64, event: Envelope, handle: &H) -> Result<(), Fault>
+    where
+        H: Fn(Envelope) -> Fut + Send + Sync,
+        Fut: Future<Output = Result<Handled, Fault>> + Send,
+    {
+        if event.version <= *mark {
+            return Ok(());
+        }
+        let version = event.version;
+        let bare = Mark {
+            consumer: self.consumer.to_string(),
+            stream: event.stream.clone(),
+            version,
+        };
+        match handle(event).await? {
+            Handled::Done => {}
+            Handled::Ignored => match self.store.append(Append::mark(bare)).await {
+                Ok(()) | Err(AppendError::AlreadySeen) => {}
+                Err(err) => return Err(err.into()),
+            },
+        }
+        *mark = version;
+        Ok(())
+    }
+
+    async fn known(&self, batch: &[Envelope]) -> Result<Known, sqlx::Error> {
+        let streams: HashSet<&str> = batch.iter().map(|event| event.stream.as_str()).collect();
+        let streams: Vec<&str> = streams.into_iter().collect();
+        let marks =
+            sqlx::query("select source_stream, version from inbox where consumer = $1 and source_stream = any($2)")
+                .bind(&*self.consumer)
+                .bind(&streams)
+                .try_map(|row: PgRow| Ok((row.try_get(0)?, unsigned(row.try_get(1)?))))
+                .fetch_all(self.store.pool())
+                .await?;
+        let quarantined: Vec<String> =
+            sqlx::query_scalar("select stream from quarantine where consumer = $1 and stream = any($2)")
+                .bind(&*self.consumer)
+                .bind(&streams)
+                .fetch_all(self.store.pool())
+                .await?;
+        Ok(Known {
+            marks: marks.into_iter().collect(),
+            quarantined: quarantined.into_iter().collect(),
+        })
+    }
+
+    async fn quarantine(&self, poisoned: Poisoned) -> Result<(), BoxError> {
+        tracing::error!(
+            stream = %poisoned.stream, event.version = poisoned.version,
+            event.type = %poisoned.event_type, error = %poisoned.error, "stream quarantined"
+        );
+        let error: String = poisoned.error.chars().take(ERROR_CHARS_MAX).collect();
+        sqlx::query(
+            "insert into quarantine (consumer, stream, since_version, error, at)
+             values ($1, $2, $3, $4, $5) on conflict do nothing",
+        )
+        .bind(&*self.consumer)
+        .bind(&poisoned.stream)
+        .bind(signed(poisoned.version))
+        .bind(error)
+        .bind(SqlTime(self.store.clock().wall()))
+        .execute(self.store.pool())
+        .await?;
+        Ok(())
+    }
+}
+
+/// What is known about the streams of a batch.
+struct Known {
+    marks: HashMap<String, u64>,
+    quarantined: HashSet<String>,
+}
+
+fn done(events: Vec<(usize, Envelope)>) -> Vec<(usize, Verdict)> {
+    events.into_iter().map(|(index, _)| (index, Verdict::Done)).collect()
+}
+
+fn verdict(applied: Result<(), Fault>) -> Verdict {
+    match applied {
+        Ok(()) => Verdict::Done,
+        Err(Fault::Later(why)) => Verdict::Later(why),
+        Err(Fault::Poison(why)) => Verdict::Retry(why),
+    }
+}
+
+/// Whether everything that the broker had at the start is applied. Until then no timer fires: the
+/// event that answers it may already be waiting. Take all parts before anything waits.
+#[derive(Debug, Clone)]
+pub struct Drained {
+    open: Arc<watch::Sender<usize>>,
+}
+
+/// The share of one inbox in [`Drained`].
+#[derive(Debug)]
+pub struct Part {
+    open: Arc<watch::Sender<usize>>,
+}
+
+impl Default for Drained {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drained {
+    /// Nothing to wait for, until parts are taken.
+    pub fn new() -> Self {
+        Self {
+            open: Arc::new(watch::channel(0).0),
+        }
+    }
+
+    /// One more inbox to wait for.
+    pub fn part(&self) -> Part {
+        self.open.send_modify(|open| *open += 1);
+        Part {
+            open: Arc::clone(&self.open),
+        }
+    }
+
+    /// Resolves when every part has drained once.
+    pub async fn wait(&self) {
+        let mut open = self.open.subscribe();
+        // The sender lives as long as `self`.
+        let _ = open.wait_for(|open| *open == 0).await;
+    }
+}
+
+impl Part {
+    async fn tell_when(self, mut is_drained: watch::Receiver<bool>) {
+        // A sender that goes away without having said so ended before it was drained.
+        if is_drained.wait_for(|drained| *drained).await.is_ok() {
+            self.open.send_modify(|open| *open -= 1);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Reading events back: one stream, all in the order of positions, or only where streams stand.
+
+use mesh_contracts::envelope::{Envelope, Meta};
+use sqlx::Row as _;
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::types::Json;
+
+use crate::sql_time::SqlTime;
+use crate::store::Store;
+
+/// Events read at once when a whole stream is wanted.
+const PAGE: i64 = 1_000;
+
+/// What [`envelope`] reads; `e` is the table of events.
+macro_rules! envelope_columns {
+    () => {
+        "e.stream_id, e.version, e.position, e.event_id, e.type, e.schema_version, e.data, e.meta, e.at, e.recorded_at"
+    };
+}
+pub(crate) use envelope_columns;
+
+impl Store {
+    /// Every event of a stream, in order; empty if there is no such stream.
+    pub async fn history(&self, stream: &str) -> Result<Vec<Envelope>, sqlx::Error> {
+        self.history_after(stream, 0).await
+    }
+
+    /// Every event of a stream after `version`.
+    pub async fn history_after(&self, stream: &str, version: u64) -> Result<Vec<Envelope>, sqlx::Error> {
+        let mut connection = self.pool().acquire().await?;
+        history_after(&mut connection, stream, version).await
+    }
+
+    /// Up to `limit` events of a stream after `version`.
+    pub(crate) async fn stream_page(&self, stream: &str, after: u64, limit: i64) -> Result<Vec<Envelope>, sqlx::Error> {
+        let mut connection = self.pool().acquire().await?;
+        stream_page(&mut connection, stream, after, limit).await
+    }
+
+    /// Up to `limit` events after `position`, in the order of positions. That is not the order
+    /// of commits: an event may appear later at a lower one.
+    pub(crate) async fn position_page(&self, after: u64, limit: i64) -> Result<Vec<Envelope>, sqlx::Error> {
+        sqlx::query(concat!(
+            "select ",
+            envelope_columns!(),
+            " from events e where e.position > $1 order by e.position limit $2"
+        ))
+        .bind(signed(after))
+        .bind(limit)
+        .try_map(|row| envelope(&row))
+        .fetch_all(self.pool())
+        .await
+    }
+
+    /// Up to `limit` streams after `stream` in the order of their ids, with their versions.
+    pub(crate) async fn heads_page(&self, after: &str, limit: i64) -> Result<Vec<(String, u64)>, sqlx::Error> {
+        sqlx::query(
+            "select stream_id, version from streams
+             where stream_id > $1 order by stream_id limit $2",
+        )
+        .bind(after)
+        .bind(limit)
+        .try_map(|row: PgRow| Ok((row.try_get(0)?, unsigned(row.try_get(1)?))))
+        .fetch_all(self.pool())
+        .await
+    }
+}
+
+/// Every event of a stream after `version`, read page by page.
+pub(crate) async fn history_after(
+    connection: &mut PgConnection,
+    stream: &str,
+    version: u64,
+) -> Result<Vec<Envelope>, sqlx::Error> {
+    let mut events: Vec<Envelope> = Vec::new();
+    loop {
+        let after = events.last().map_or(version, |event| event.version);
+        let page = stream_page(connection, stream, after, PAGE).await?;
+        let is_last = page.len() < PAGE as usize;
+        events.extend(page);
+        if is_last {
+            return Ok(events);
+        }
+    }
+}
+
+async fn stream_page(
+    connection: &mut PgConnection,
+    stream: &str,
+    after: u64,
+    limit: i64,
+) -> Result<Vec<Envelope>, sqlx::Error> {
+    sqlx::query(concat!(
+        "select ",
+        envelope_columns!(),
+        " from events e where e.stream_id = $1 and e.version > $2 order by e.version limit $3"
+    ))
+    .bind(stream)
+    .bind(signed(after))
+    .bind(limit)
+    .try_map(|row| envelope(&row))
+    .fetch_all(connection)
+    .await
+}
+
+pub(crate) fn envelope(row: &PgRow) -> Result<Envelope, sqlx::Error> {
+    let Json(meta): Json<Meta> = row.try_get("meta")?;
+    let SqlTime(at) = row.try_get("at")?;
+    let SqlTime(recorded_at) = row.try_get("recorded_at")?;
+    let schema_version: i16 = row.try_get("schema_version")?;
+    Ok(Envelope {
+        event_id: row.try_get("event_id")?,
+        stream: row.try_get("stream_id")?,
+        version: unsigned(row.try_get("version")?),
+        position: unsigned(row.try_get("position")?),
+        event_type: row.try_get("type")?,
+        schema_version: schema_version.unsigned_abs(),
+        at,
+        recorded_at,
+        meta,
+        data: row.try_get("data")?,
+    })
+}
+
+/// Postgres has no unsigned numbers; ours count up from 0 and never reach the sign.
+pub(crate) fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn unsigned(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
+}

@@ -1,0 +1,404 @@
+//! From the outbox to the bus: every committed event, at least once, in the order of positions.
+//!
+//! One per master. The bus may lose what it acknowledged; `heal` notices and sends it again.
+//! Never reads "events after the last position": positions are not the order of commits.
+
+mod heal;
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use mesh_bus::{Bus, PublishError, Published};
+use mesh_contracts::envelope::Envelope;
+use mesh_contracts::subject::Context;
+use mesh_runtime::Shutdown;
+use sqlx::Row as _;
+use sqlx::postgres::{PgConnection, PgRow};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::BoxError;
+use crate::leader;
+use crate::read::{envelope, envelope_columns, signed, unsigned};
+use crate::sql_time::SqlTime;
+use crate::store::Store;
+
+/// Events on their way to the broker at once.
+const WINDOW: usize = 256;
+
+/// Look into the outbox this often even if nobody in this process woke us.
+const IDLE_POLL: Duration = Duration::from_millis(500);
+
+/// Ask the broker this often whether it still has what it acknowledged: nobody else notices a
+/// wiped store while nothing is written.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// A new checkpoint this often …
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+
+/// … or after this many events. In between the newest one is moved along.
+const CHECKPOINT_EVENTS: usize = 1_000;
+
+/// After the broker failed us.
+const BUS_PAUSE: Duration = Duration::from_millis(200);
+
+/// How often old commands and checkpoints are swept.
+const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
+
+/// The pending rows are counted up to here; beyond it "very many" is enough to know.
+const PENDING_COUNT_MAX: i64 = 100_000;
+
+/// Publishes this master's events until shutdown, on one replica at a time. Makes the context's
+/// stream if the broker has none.
+pub async fn run(store: Store, bus: Bus, context: Context, shutdown: Shutdown) {
+    while let Some(connection) = leader::lead(&store, "relay", &shutdown).await {
+        let mut relay = Relay {
+            store: &store,
+            bus: &bus,
+            context,
+            connection,
+            checkpoint: None,
+            stream_created: Timestamp::UNIX_EPOCH,
+        };
+        match relay.work(&shutdown).await {
+            Ok(()) => return,
+            Err(err) => tracing::warn!(error = %err, "outbox cannot be read, leading again"),
+        }
+    }
+}
+
+struct Relay<'a> {
+    store: &'a Store,
+    bus: &'a Bus,
+    context: Context,
+    connection: PgConnection,
+    checkpoint: Option<Checkpoint>,
+    /// When the broker made the stream that we publish to.
+    stream_created: Timestamp,
+}
+
+/// The newest message that the broker is known to have.
+struct Checkpoint {
+    id: i64,
+    position: u64,
+    js_seq: u64,
+    event_id: Uuid,
+    started: Instant,
+    events: usize,
+}
+
+/// Why the relay stops sending.
+enum Pause {
+    Shutdown,
+    /// The broker may have lost something: heal, then go on.
+    Doubt,
+}
+
+/// What one look into the outbox came to.
+enum Round {
+    Idle,
+    Sent,
+    Doubt,
+}
+
+impl Relay<'_> {
+    async fn work(&mut self, shutdown: &Shutdown) -> Result<(), sqlx::Error> {
+        let mut connections = self.bus.connections();
+        let mut swept = None;
+        loop {
+            tokio::select! {
+                () = shutdown.triggered() => return Ok(()),
+                () = self.bus.connected() => {}
+            }
+            connections.mark_unchanged();
+            match self.heal().await? {
+                Ok(()) => {}
+                Err(err) => {
+                    tracing::warn!(context = self.context.as_str(), error = %err, "bus does not answer, trying again");
+                    tokio::time::sleep(BUS_PAUSE).await;
+                    continue;
+                }
+            }
+            match self.send(&mut connections, &mut swept, shutdown).await? {
+                Pause::Shutdown => return Ok(()),
+                Pause::Doubt => tokio::time::sleep(BUS_PAUSE).await,
+            }
+        }
+    }
+
+    async fn send(
+        &mut self,
+        connections: &mut watch::Receiver<u64>,
+        swept: &mut Option<Instant>,
+        shutdown: &Shutdown,
+    ) -> Result<Pause, sqlx::Error> {
+        let mut looked = Instant::now();
+        loop {
+            if shutdown.is_triggered() {
+                return Ok(Pause::Shutdown);
+            }
+            if connections.has_changed().unwrap_or(true) {
+                return Ok(Pause::Doubt);
+            }
+            if looked.elapsed() >= LOOK_EVERY {
+                looked = Instant::now();
+                self.count_pending().await?;
+                if swept.is_none_or(|at| at.elapsed() >= SWEEP_EVERY) {
+                    *swept = Some(Instant::now());
+                    self.sweep().await?;
+                }
+                if !self.is_intact().await {
+                    return Ok(Pause::Doubt);
+                }
+            }
+            match self.round().await? {
+                Round::Sent => {}
+                Round::Doubt => return Ok(Pause::Doubt),
+                Round::Idle => {
+                    tokio::select! {
+                        () = shutdown.triggered() => {}
+                        () = self.store.inner.signals.appended.notified() => {}
+                        _ = connections.changed() => return Ok(Pause::Doubt),
+                        () = tokio::time::sleep(IDLE_POLL) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Publishes the oldest window of the outbox and deletes what the broker acknowledged.
+    async fn round(&mut self) -> Result<Round, sqlx::Error> {
+        let (read_at, window) = self.read_outbox().await?;
+        if window.is_empty() {
+            return Ok(Round::Idle);
+        }
+        let acks = self.publish(&window).await;
+        let mut settled = Settled::new(self.checkpoint.as_ref());
+        for (event, ack) in window.iter().zip(acks) {
+            settled.note(event, ack);
+        }
+        let is_last = window.len() < WINDOW;
+        self.settle(&settled, &window, is_last, read_at).await?;
+        if let Some(why) = settled.failure {
+            tracing::warn!(context = self.context.as_str(), error = %why, "event not published, trying again");
+            return Ok(Round::Doubt);
+        }
+        Ok(if settled.is_other_stream {
+            Round::Doubt
+        } else {
+            Round::Sent
+        })
+    }
+
+    async fn read_outbox(&mut self) -> Result<(SqlTime, Vec<Envelope>), sqlx::Error> {
+        let rows = sqlx::query(concat!(
+            // The statement's own start comes before its snapshot, as a checkpoint must.
+            "select statement_timestamp() as read_at, ",
+            envelope_columns!(),
+            " from outbox o join events e on e.position = o.position order by o.position limit $1"
+        ))
+        .bind(WINDOW as i64)
+        .fetch_all(&mut self.connection)
+        .await?;
+        let read_at = match rows.first() {
+            Some(row) => row.try_get("read_at")?,
+            None => SqlTime(Timestamp::UNIX_EPOCH),
+        };
+        let window = rows.iter().map(envelope).collect::<Result<_, _>>()?;
+        Ok((read_at, window))
+    }
+
+    /// Sends all in order, then awaits all answers.
+    async fn publish(&self, window: &[Envelope]) -> Vec<Result<Published, PublishError>> {
+        let mut sent = Vec::with_capacity(window.len());
+        for event in window {
+            sent.push(self.bus.publish(event).await);
+        }
+        join_all(sent.into_iter().map(async |sent| match sent {
+            Ok(publishing) => publishing.await,
+            Err(err) => Err(err),
+        }))
+        .await
+    }
+
+    /// Deletes the acknowledged rows and moves the checkpoint, in one statement.
+    async fn settle(
+        &mut self,
+        settled: &Settled,
+        window: &[Envelope],
+        is_last: bool,
+        read_at: SqlTime,
+    ) -> Result<(), sqlx::Error> {
+        let Some((js_seq, event_id)) = settled.newest.filter(|_| !settled.is_other_stream) else {
+            return self.delete(&settled.acked).await;
+        };
+        let last = window.last().map_or(0, |event| event.position);
+        let known = self.checkpoint.as_ref().map_or(0, |known| known.position);
+        let position = match settled.first_failed {
+            Some(failed) => failed - 1,
+            None if is_last => last.max(known),
+            None => last,
+        };
+        let is_due =
+            |known: &Checkpoint| known.started.elapsed() >= CHECKPOINT_EVERY || known.events >= CHECKPOINT_EVENTS;
+        let current = self.checkpoint.take().filter(|known| !is_due(known));
+        let next = match current {
+            Some(current) => {
+                self.move_checkpoint(settled, current, position, js_seq, event_id, read_at)
+                    .await?
+            }
+            None => {
+                self.add_checkpoint(settled, position, js_seq, event_id, read_at)
+                    .await?
+            }
+        };
+        self.checkpoint = Some(next);
+        metrics::counter!("relay_published_total").increment(settled.acked.len() as u64);
+        Ok(())
+    }
+
+    async fn move_checkpoint(
+        &mut self,
+        settled: &Settled,
+        current: Checkpoint,
+        position: u64,
+        js_seq: u64,
+        event_id: Uuid,
+        read_at: SqlTime,
+    ) -> Result<Checkpoint, sqlx::Error> {
+        sqlx::query(
+            "with gone as (delete from outbox where position = any($1))
+             update relay_checkpoints set position = $2, js_seq = $3, event_id = $4, at = $5 where id = $6",
+        )
+        .bind(&settled.acked)
+        .bind(signed(position))
+        .bind(signed(js_seq))
+        .bind(event_id)
+        .bind(read_at)
+        .bind(current.id)
+        .execute(&mut self.connection)
+        .await?;
+        Ok(Checkpoint {
+            position,
+            js_seq,
+            event_id,
+            events: current.events + settled.acked.len(),
+            ..current
+        })
+    }
+
+    async fn add_checkpoint(
+        &mut self,
+        settled: &Settled,
+        position: u64,
+        js_seq: u64,
+        event_id: Uuid,
+        read_at: SqlTime,
+    ) -> Result<Checkpoint, sqlx::Error> {
+        let id = sqlx::query_scalar(
+            "with gone as (delete from outbox where position = any($1))
+             insert into relay_checkpoints (context, position, js_seq, event_id, at, stream_created)
+             values ($2, $3, $4, $5, $6, $7) returning id",
+        )
+        .bind(&settled.acked)
+        .bind(self.context.as_str())
+        .bind(signed(position))
+        .bind(signed(js_seq))
+        .bind(event_id)
+        .bind(read_at)
+        .bind(SqlTime(self.stream_created))
+        .fetch_one(&mut self.connection)
+        .await?;
+        Ok(Checkpoint {
+            id,
+            position,
+            js_seq,
+            event_id,
+            started: Instant::now(),
+            events: settled.acked.len(),
+        })
+    }
+
+    async fn delete(&mut self, acked: &[i64]) -> Result<(), sqlx::Error> {
+        sqlx::query("delete from outbox where position = any($1)")
+            .bind(acked)
+            .execute(&mut self.connection)
+            .await?;
+        Ok(())
+    }
+
+    async fn count_pending(&mut self) -> Result<(), sqlx::Error> {
+        let pending: i64 = sqlx::query_scalar("select count(*) from (select from outbox limit $1) pending")
+            .bind(PENDING_COUNT_MAX)
+            .fetch_one(&mut self.connection)
+            .await?;
+        metrics::gauge!("outbox_pending").set(pending as f64);
+        Ok(())
+    }
+
+    /// Commands are remembered for 7 days, and so are checkpoints, as long as the broker keeps
+    /// its messages.
+    async fn sweep(&mut self) -> Result<(), sqlx::Error> {
+        for sweep in [
+            "delete from commands where at < now() - interval '7 days'",
+            "delete from relay_checkpoints where at < now() - interval '7 days'
+             and id < (select max(id) from relay_checkpoints)",
+        ] {
+            sqlx::query(sweep).execute(&mut self.connection).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The broker's answers to one window.
+struct Settled {
+    acked: Vec<i64>,
+    newest: Option<(u64, Uuid)>,
+    first_failed: Option<u64>,
+    failure: Option<BoxError>,
+    /// A new message got a number that was given before: this is not the stream we knew.
+    is_other_stream: bool,
+    known_seq: u64,
+}
+
+impl Settled {
+    fn new(checkpoint: Option<&Checkpoint>) -> Self {
+        Self {
+            acked: Vec::new(),
+            newest: checkpoint.map(|known| (known.js_seq, known.event_id)),
+            first_failed: None,
+            failure: None,
+            is_other_stream: false,
+            known_seq: checkpoint.map_or(0, |known| known.js_seq),
+        }
+    }
+
+    fn note(&mut self, event: &Envelope, ack: Result<Published, PublishError>) {
+        match ack {
+            Ok(published) => {
+                self.acked.push(signed(event.position));
+                self.is_other_stream |= !published.duplicate && published.sequence <= self.known_seq;
+                if self.newest.is_none_or(|(seq, _)| published.sequence > seq) {
+                    self.newest = Some((published.sequence, event.event_id));
+                }
+            }
+            Err(err) => {
+                self.first_failed.get_or_insert(event.position);
+                self.failure.get_or_insert(err.into());
+            }
+        }
+    }
+}
+
+fn checkpoint_of(row: &PgRow) -> Result<Checkpoint, sqlx::Error> {
+    Ok(Checkpoint {
+        id: row.try_get("id")?,
+        position: unsigned(row.try_get("position")?),
+        js_seq: unsigned(row.try_get("js_seq")?),
+        event_id: row.try_get("event_id")?,
+        started: Instant::now(),
+        // The next window starts a new one, so that this one stays to step back to.
+        events: CHECKPOINT_EVENTS,
+    })
+}

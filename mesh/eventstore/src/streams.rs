@@ -1,0 +1,282 @@
+//! The streams of one aggregate: decide in turn, store, answer.
+//!
+//! Requests for one stream queue in its mailbox and are decided on the evolving state, so a hot
+//! stream does not conflict with itself. The version check only guards against other replicas.
+
+mod job;
+mod mailbox;
+mod run;
+mod within;
+
+pub use within::Pending;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use mesh_contracts::envelope::{BadBody, Envelope};
+use mesh_runtime::Shutdown;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::BoxError;
+use crate::aggregate::{Aggregate, Decided, Recorded};
+use crate::answer::{Answer, Outcome};
+use crate::inbox::Drained;
+use crate::request::Request;
+use crate::store::Store;
+use crate::timers::{self, Timer};
+use job::{Job, Typed};
+
+/// Requests that may wait for one stream. Beyond it the caller is told to come again.
+const MAILBOX_MAX: usize = 256;
+
+/// States kept in memory; the least used go first and are read again from their events.
+const STATES_MAX: u64 = 10_000;
+
+/// How long a repeated command waits for its first sending.
+const DUPLICATE_WAIT: Duration = Duration::from_secs(2);
+
+/// Longest wait of any request: a statement may take 10 s, and a restart of Postgres some more.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
+
+/// The streams of one aggregate. Clones share mailboxes and states; make one per store.
+pub struct Streams<A: Aggregate> {
+    inner: Arc<Inner<A>>,
+}
+
+impl<A: Aggregate> Clone for Streams<A> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+struct Inner<A: Aggregate> {
+    store: Store,
+    /// Committed states only; what is decided and not stored yet lives in its run.
+    states: moka::sync::Cache<String, Arc<Standing<A>>>,
+    /// A stream with an entry has a task that works through it.
+    mailboxes: Mutex<HashMap<String, Waiting<A>>>,
+    commands_under_way: Mutex<HashSet<Uuid>>,
+}
+
+/// The requests that wait for one stream.
+type Waiting<A> = VecDeque<Box<dyn Job<A>>>;
+
+/// A stream as it stands.
+struct Standing<A: Aggregate> {
+    state: Option<A::State>,
+    version: u64,
+}
+
+impl<A: Aggregate> Clone for Standing<A> {
+    fn clone(&self) -> Self {
+        Self {
+            state: self.state.clone(),
+            version: self.version,
+        }
+    }
+}
+
+impl<A: Aggregate> Standing<A> {
+    fn nothing() -> Self {
+        Self {
+            state: None,
+            version: 0,
+        }
+    }
+
+    fn apply(&mut self, event: &A::Event, at: Timestamp) {
+        self.version += 1;
+        let recorded = Recorded {
+            version: self.version,
+            at,
+        };
+        self.state = A::evolve(self.state.take(), event, recorded);
+    }
+
+    fn catch_up(&mut self, newer: Vec<Envelope>) -> Result<(), BadBody> {
+        for envelope in newer {
+            match envelope.body::<A::Event>()? {
+                Some(event) => self.apply(&event, envelope.at),
+                // A newer build wrote it; this one keeps count.
+                None => self.version = envelope.version,
+            }
+        }
+        Ok(())
+    }
+
+    fn status_version(&self) -> u64 {
+        self.state.as_ref().map_or(0, A::status_version)
+    }
+
+    fn answer(&self, status: u16, stream: &str) -> Answer {
+        Answer::showing::<A>(status, stream, self.state.as_ref(), self.version)
+    }
+}
+
+/// Why a request was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError<R> {
+    /// The rules say no.
+    #[error("refused")]
+    Rejected(R),
+    /// `If-Match` names another status version; this is how the stream stands.
+    #[error("stream has changed")]
+    Stale(Answer),
+    /// Others changed the stream again and again.
+    #[error("stream keeps changing")]
+    Conflict,
+    /// The command id was used to ask for something else.
+    #[error("idempotency key was used for another request")]
+    KeyReused,
+    /// The same command is still under way.
+    #[error("the same command is still under way")]
+    InFlight,
+    /// Too many requests wait for this stream.
+    #[error("too many requests for this stream")]
+    Overloaded,
+    /// The database is away, or too slow. The command may have been carried out.
+    #[error("store unavailable: {0}")]
+    Unavailable(String),
+}
+
+impl<A: Aggregate> Streams<A> {
+    /// The streams of `A` in this store.
+    pub fn new(store: Store) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                states: moka::sync::Cache::new(STATES_MAX),
+                mailboxes: Mutex::default(),
+                commands_under_way: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Their store.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// A stream as it stands now, with its version; `None` if there is no such stream.
+    pub async fn load(&self, stream: impl ToString) -> Result<Option<(A::State, u64)>, BoxError> {
+        let standing = self.inner.fresh(&stream.to_string()).await?;
+        Ok(standing.state.clone().map(|state| (state, standing.version)))
+    }
+
+    /// Queues the request, decides it on the stream's state, stores what was decided together
+    /// with timers, command and inbox mark, and answers once that is durable. `decide` may be
+    /// run more than once; a command that was carried out before gets its stored answer.
+    ///
+    /// Dropping the returned future does not take the request back.
+    pub async fn submit<D, R, F>(
+        &self,
+        stream: impl ToString,
+        request: Request,
+        decide: F,
+    ) -> Result<Outcome, SubmitError<R>>
+    where
+        F: Fn(Option<&A::State>, Timestamp) -> Result<D, R> + Send + 'static,
+        D: Into<Decided<A::Event>>,
+        R: Send + 'static,
+    {
+        let (under_way, wait) = match &request.command {
+            Some(command) => match self.inner.enter(command.id) {
+                Some(under_way) => (Some(under_way), ANSWER_DEADLINE),
+                None => (None, DUPLICATE_WAIT),
+            },
+            None => (None, ANSWER_DEADLINE),
+        };
+        let is_repeat = under_way.is_none() && request.command.is_some();
+        let (reply, settled) = oneshot::channel();
+        // The mark of being under way goes with the job, not with a caller who may hang up.
+        let job = Typed::<A, F, R>::new(request, decide, reply, under_way);
+        if !self.inner.post(stream.to_string(), Box::new(job)) {
+            return Err(SubmitError::Overloaded);
+        }
+        match tokio::time::timeout(wait, settled).await {
+            Ok(Ok(settled)) => settled,
+            Ok(Err(_)) => Err(SubmitError::Unavailable("request was dropped".into())),
+            Err(_) if is_repeat => Err(SubmitError::InFlight),
+            Err(_) => Err(SubmitError::Unavailable("no answer in time".into())),
+        }
+    }
+
+    /// Fires due timers of these streams through their mailboxes: `fire` says what happens.
+    /// No events: the timer goes and nothing else happens. Waits until `drained`; returns on
+    /// shutdown.
+    pub async fn fire_timers<F>(&self, drained: Drained, shutdown: Shutdown, fire: F)
+    where
+        F: Fn(Option<&A::State>, &str, Timestamp) -> Vec<A::Event> + Clone + Send + Sync + 'static,
+    {
+        let handle = |timer: Timer| {
+            let streams = self.clone();
+            let fire = fire.clone();
+            async move {
+                let request = Request::timer(streams.store().service(), &timer);
+                let kind = timer.kind;
+                streams
+                    .submit(timer.stream, request, move |state, now| {
+                        Ok::<_, std::convert::Infallible>(fire(state, &kind, now))
+                    })
+                    .await
+                    .map(|_| ())
+                    .map_err(BoxError::from)
+            }
+        };
+        timers::run(self.store(), A::CATEGORY, drained, shutdown, handle).await;
+    }
+}
+
+/// Takes a command's mark of being under way with it when it goes.
+struct UnderWay<A: Aggregate> {
+    inner: Arc<Inner<A>>,
+    command: Uuid,
+}
+
+impl<A: Aggregate> Drop for UnderWay<A> {
+    fn drop(&mut self) {
+        lock(&self.inner.commands_under_way).remove(&self.command);
+    }
+}
+
+impl<A: Aggregate> Inner<A> {
+    /// `None` if the command is under way already.
+    fn enter(self: &Arc<Self>, command: Uuid) -> Option<UnderWay<A>> {
+        lock(&self.commands_under_way).insert(command).then(|| UnderWay {
+            inner: Arc::clone(self),
+            command,
+        })
+    }
+
+    /// The stream as the database has it now: the kept state and what came after it.
+    async fn fresh(&self, stream: &str) -> Result<Arc<Standing<A>>, BoxError> {
+        let kept = self.states.get(stream);
+        let known = kept.as_ref().map_or(0, |standing| standing.version);
+        let newer = self.store.history_after(stream, known).await?;
+        if let (true, Some(kept)) = (newer.is_empty(), &kept) {
+            return Ok(Arc::clone(kept));
+        }
+        let mut standing = kept.map_or_else(Standing::nothing, |kept| (*kept).clone());
+        standing.catch_up(newer)?;
+        let standing = Arc::new(standing);
+        self.keep(stream, &standing);
+        Ok(standing)
+    }
+
+    fn keep(&self, stream: &str, standing: &Arc<Standing<A>>) {
+        // Asking for streams that are not there must not push out those that are.
+        if standing.version > 0 {
+            self.states.insert(stream.to_owned(), Arc::clone(standing));
+        }
+    }
+}
+
+/// A panic elsewhere leaves these maps whole: nothing panics while they are held.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

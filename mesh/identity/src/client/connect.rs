@@ -1,0 +1,215 @@
+//! One connection to one service: TCP, TLS, and the proof of who answers.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::Uri;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::sign::SingleCertAndKey;
+use rustls::version::{TLS12, TLS13};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tower::Service;
+
+use super::{BoxError, CONNECT_TIMEOUT, Upstream};
+use crate::mesh::Material;
+use crate::reload::Reloading;
+use crate::{crypto_provider, spiffe};
+
+/// Whom a client believes, and who it is itself.
+#[derive(Clone)]
+pub(super) enum Trust {
+    /// Peers, by their SPIFFE id, showing our own.
+    Mesh(Arc<Reloading<Material>>),
+    /// Servers, by their host name, showing nothing.
+    Public(Arc<RootCertStore>),
+}
+
+/// Connects to one service, whatever the URI says.
+#[derive(Clone)]
+pub(super) struct Connector {
+    trust: Trust,
+    upstream: Arc<Upstream>,
+}
+
+impl Connector {
+    pub(super) fn new(trust: Trust, upstream: Upstream) -> Self {
+        Self {
+            trust,
+            upstream: Arc::new(upstream),
+        }
+    }
+
+    async fn connect(self) -> Result<Stream, BoxError> {
+        let tcp = TcpStream::connect(&self.upstream.address).await?;
+        tcp.set_nodelay(true)?;
+        // Built per connection from the newest certificates; nothing in it is slow to build.
+        let config = Arc::new(self.config()?);
+        let tls = TlsConnector::from(config).connect(self.server_name()?, tcp).await?;
+        Ok(Stream(TokioIo::new(tls)))
+    }
+
+    fn config(&self) -> Result<ClientConfig, rustls::Error> {
+        let provider = crypto_provider();
+        match &self.trust {
+            Trust::Mesh(material) => {
+                let material = material.current();
+                let verifier = ServiceVerifier {
+                    expected: self.upstream.service.clone(),
+                    roots: material.roots.clone(),
+                    provider: provider.clone(),
+                };
+                let mut config = ClientConfig::builder_with_provider(provider)
+                    .with_protocol_versions(&[&TLS13])?
+                    .dangerous()
+                    .with_custom_certificate_verifier(Arc::new(verifier))
+                    .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(material.own.clone())));
+                config.resumption = Resumption::disabled();
+                Ok(config)
+            }
+            Trust::Public(roots) => Ok(ClientConfig::builder_with_provider(provider)
+                .with_protocol_versions(&[&TLS13, &TLS12])?
+                .with_root_certificates(roots.clone())
+                .with_no_client_auth()),
+        }
+    }
+
+    fn server_name(&self) -> Result<ServerName<'static>, BoxError> {
+        let name = match &self.trust {
+            Trust::Mesh(_) => self.upstream.service.as_str(),
+            Trust::Public(_) => self
+                .upstream
+                .address
+                .rsplit_once(':')
+                .map_or(self.upstream.address.as_str(), |(host, _)| host),
+        };
+        Ok(ServerName::try_from(name.trim_matches(['[', ']']).to_owned())?)
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = Stream;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let connect = self.clone().connect();
+        Box::pin(async { tokio::time::timeout(CONNECT_TIMEOUT, connect).await? })
+    }
+}
+
+/// Accepts a certificate that chains to our authority, is in date, and names exactly the service
+/// that was meant. Host names play no part: in a mesh the identity is the SPIFFE id.
+#[derive(Debug)]
+struct ServiceVerifier {
+    expected: String,
+    roots: Arc<RootCertStore>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for ServiceVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, algorithms)?;
+        match spiffe::service_of(end_entity) {
+            Ok(found) if found == self.expected => Ok(ServerCertVerified::assertion()),
+            Ok(_) | Err(_) => Err(CertificateError::NotValidForName.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// An open connection. A type of its own only because the pool asks what it is connected to.
+pub(super) struct Stream(TokioIo<TlsStream<TcpStream>>);
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl Read for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl Write for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Stream")
+    }
+}

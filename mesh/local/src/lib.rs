@@ -1,0 +1,31 @@
+//! A whole region on one machine: servers, certificates, supervised processes; used by `tiffin up` and by tests.
+//!
+//! Knows nothing of orders, and speaks to the services only through their environment and their admin ports.
+
+pub mod services;
+
+pub mod platform;
+pub mod running;
+
+mod environment;
+
+pub mod servers;
+
+pub mod clock;
+pub mod data_dir;
+pub mod exec;
+pub mod install;
+pub mod ports;
+pub mod probe;
+pub mod secrets;
+pub mod supervise;
+
+use std::sync::Arc;
+
+/// Told what is being done, in a few words, whenever it changes; prints it, or not.
+pub type Progress = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// A progress that nobody watches.
+pub fn unwatched() -> Progress {
+    Arc::new(|_| {})
+}

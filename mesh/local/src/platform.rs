@@ -1,0 +1,309 @@
+//! The whole platform: servers, certificates, migrated databases and every service, ready and supervised.
+//!
+//! Does not know what to order, or from whom; whoever starts it loads data through the public port.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use futures::future::{try_join, try_join_all};
+use mesh_identity::ca::Authority;
+use rustix::process::Signal;
+use tokio::task::JoinHandle;
+
+use crate::Progress;
+use crate::clock::KeptClock;
+use crate::data_dir::DataDir;
+use crate::environment::Environment;
+use crate::exec::Launcher;
+use crate::ports::Ports;
+use crate::probe;
+use crate::running::Running;
+use crate::secrets::Secrets;
+use crate::servers::{self, Database, Servers};
+use crate::services::{Kind, SERVICES, Service, bus_grants, of_kind, redis_users};
+use crate::supervise::{Process, Spec, Supervisor, Tier, run_once};
+
+/// Seven pools of 12, their relays and checkers, and room to look around.
+const CONNECTIONS_MAX: u32 = 200;
+
+/// A debug build on two cores needs a third of it.
+const READY_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// How often a service that is starting is asked.
+const READY_POLL: Duration = Duration::from_millis(25);
+
+/// A service that ends at once this many times will not start the next time either.
+const FAILED_STARTS_MAX: u32 = 4;
+
+/// How to start a platform.
+#[derive(Clone)]
+pub struct Options {
+    /// Where everything of it is kept.
+    pub data_dir: PathBuf,
+    /// Where the services' executables are.
+    pub binaries_dir: PathBuf,
+    /// How many times faster than the wall clock business time runs.
+    pub clock_rate: f64,
+    /// Whether to begin with empty data.
+    pub fresh: bool,
+    /// Where the public port is; the system chooses at the first start if left open.
+    pub public_port: Option<u16>,
+    /// How children are tied to us.
+    pub launcher: Launcher,
+    /// What the services log.
+    pub log: String,
+    /// Told of every step.
+    pub progress: Progress,
+}
+
+/// A running platform. `stop` ends it in order; dropping it kills it.
+pub struct Platform {
+    data_dir: DataDir,
+    supervisor: Arc<Supervisor>,
+    servers: Servers,
+    clock: KeptClock,
+    noting: JoinHandle<()>,
+    environment: Environment,
+}
+
+impl Platform {
+    /// Starts everything and returns once every service says that it is ready.
+    ///
+    /// What was started is stopped again if anything fails.
+    pub async fn start(options: Options) -> Result<Self> {
+        executables_exist(&options.binaries_dir)?;
+        let data_dir = DataDir::open(&options.data_dir, options.fresh).await?;
+        let supervisor = Arc::new(Supervisor::new(data_dir.path(), options.launcher.clone())?);
+        match Self::start_in(&options, data_dir.path(), &supervisor).await {
+            Ok((servers, clock, environment)) => {
+                let noting = tokio::spawn(clock.clone().keep());
+                Ok(Self {
+                    data_dir,
+                    supervisor,
+                    servers,
+                    clock,
+                    noting,
+                    environment,
+                })
+            }
+            Err(err) => {
+                supervisor.stop(Tier::Service).await;
+                supervisor.stop(Tier::Server).await;
+                Err(err)
+            }
+        }
+    }
+
+    async fn start_in(
+        options: &Options,
+        data_dir: &Path,
+        supervisor: &Arc<Supervisor>,
+    ) -> Result<(Servers, KeptClock, Environment)> {
+        let progress = &options.progress;
+        let ports = Ports::open(data_dir)?;
+        let secrets = Secrets::open(data_dir)?;
+        if let Some(port) = options.public_port {
+            ports.fix("public", port)?;
+        }
+        let server_options = servers::Options {
+            durable: true,
+            any_prefix: false,
+            connections_max: CONNECTIONS_MAX,
+            bus: bus_grants(),
+            redis: redis_users(),
+        };
+        let (servers, ()) = try_join(
+            Servers::start(
+                data_dir,
+                &server_options,
+                supervisor.clone(),
+                &ports,
+                &secrets,
+                progress,
+            ),
+            certificates(data_dir),
+        )
+        .await?;
+        progress("making the databases");
+        let databases = databases(&servers, &secrets).await?;
+        // As late as possible, since business time runs on from here.
+        let clock = KeptClock::start(data_dir, options.clock_rate)?;
+        let environment = Environment::new(data_dir, &servers, &databases, &ports, &secrets, &clock, &options.log)?;
+        progress("migrating the databases");
+        migrate(options, data_dir, &environment).await?;
+        progress("starting the services");
+        try_join_all(
+            SERVICES
+                .iter()
+                .map(|service| supervisor.start(spec(options, data_dir, &environment, service))),
+        )
+        .await?;
+        all_ready(supervisor, &environment, progress).await?;
+        Ok((servers, clock, environment))
+    }
+
+    /// Where the public API is.
+    pub fn public_url(&self) -> String {
+        self.environment.public_url()
+    }
+
+    /// The certificate to trust for it.
+    pub fn ca_cert(&self) -> PathBuf {
+        ca_cert(self.data_dir.path())
+    }
+
+    /// What runs, and where.
+    pub fn processes(&self) -> Vec<Process> {
+        self.supervisor.processes()
+    }
+
+    /// The business clock of all services.
+    pub fn clock(&self) -> &KeptClock {
+        &self.clock
+    }
+
+    /// The servers, with their administrators' access.
+    pub fn servers(&self) -> &Servers {
+        &self.servers
+    }
+
+    /// The platform as other commands find it.
+    pub fn running(&self) -> Result<Running> {
+        Running::find(self.data_dir.path())
+    }
+
+    /// Stops the gateway, then the other services together, then the servers, and leaves no process behind.
+    pub async fn stop(self) {
+        self.noting.abort();
+        // The door first, so that a request which is under way still finds the services it needs.
+        self.supervisor.stop_one("gateway").await;
+        self.supervisor.stop(Tier::Service).await;
+        if let Err(err) = self.clock.note() {
+            tracing::error!(error = %err, "the clock could not be written down");
+        }
+        self.servers.stop().await;
+    }
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        self.noting.abort();
+    }
+}
+
+/// The authority's certificate of a data directory.
+pub(crate) fn ca_cert(data_dir: &Path) -> PathBuf {
+    certificates_dir(data_dir).join("gateway/ca.crt")
+}
+
+/// The folder with one folder of certificates per service.
+pub(crate) fn certificates_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("certs")
+}
+
+fn executables_exist(folder: &Path) -> Result<()> {
+    let missing: Vec<&str> = SERVICES
+        .iter()
+        .map(|service| service.name)
+        .filter(|name| !folder.join(name).is_file())
+        .collect();
+    ensure!(
+        missing.is_empty(),
+        "{} lacks {}; build them with `cargo build --workspace --bins`",
+        folder.display(),
+        missing.join(", ")
+    );
+    Ok(())
+}
+
+/// The authority is made once; every start issues fresh certificates.
+async fn certificates(data_dir: &Path) -> Result<()> {
+    let folder = certificates_dir(data_dir);
+    tokio::task::spawn_blocking(move || {
+        let authority = Authority::load_or_create(&folder.join("authority"))?;
+        for service in &SERVICES {
+            authority.write_bundle(&folder, service.name)?;
+        }
+        anyhow::Ok(())
+    })
+    .await?
+}
+
+async fn databases(servers: &Servers, secrets: &Secrets) -> Result<BTreeMap<&'static str, Database>> {
+    let made = of_kind(Kind::Master).map(async |master| {
+        let name = master.database();
+        let serving = secrets.get(&format!("postgres/{name}"))?;
+        let owner = secrets.get(&format!("postgres/{name}_owner"))?;
+        anyhow::Ok((master.name, servers.postgres.database(&name, &serving, &owner).await?))
+    });
+    Ok(try_join_all(made).await?.into_iter().collect())
+}
+
+async fn migrate(options: &Options, data_dir: &Path, environment: &Environment) -> Result<()> {
+    let migrations = of_kind(Kind::Master).map(async |master| {
+        let mut spec = spec(options, data_dir, environment, master);
+        spec.args = vec!["migrate".into()];
+        spec.env.extend(environment.for_migration(master));
+        run_once(&options.launcher, &spec)
+            .await
+            .with_context(|| format!("migrating the database of {}", master.name))
+    });
+    try_join_all(migrations).await.map(drop)
+}
+
+fn spec(options: &Options, data_dir: &Path, environment: &Environment, service: &Service) -> Spec {
+    Spec {
+        name: service.name.to_owned(),
+        tier: Tier::Service,
+        program: options.binaries_dir.join(service.name),
+        args: vec!["serve".into()],
+        env: environment.of(service),
+        current_dir: data_dir.to_owned(),
+        user: None,
+        stop_signal: Signal::TERM,
+        address: environment.address(service),
+        admin: Some(environment.admin(service)),
+    }
+}
+
+/// Waits for all of them together and says whom it still waits for.
+async fn all_ready(supervisor: &Supervisor, environment: &Environment, progress: &Progress) -> Result<()> {
+    let started = Instant::now();
+    let mut waiting: Vec<(&str, SocketAddr)> = SERVICES
+        .iter()
+        .map(|service| (service.name, environment.admin(service)))
+        .collect();
+    loop {
+        let answers = futures::future::join_all(waiting.iter().map(|(_, admin)| probe::is_ready(*admin))).await;
+        let before = waiting.len();
+        let mut answers = answers.into_iter();
+        waiting.retain(|_| answers.next() != Some(true));
+        let Some((first, admin)) = waiting.first() else {
+            return Ok(());
+        };
+        if waiting.len() != before {
+            let names: Vec<&str> = waiting.iter().map(|(name, _)| *name).collect();
+            progress(&format!("waiting for {}", names.join(", ")));
+        }
+        if let Some(failure) = waiting
+            .iter()
+            .find_map(|(name, _)| supervisor.failure(name, FAILED_STARTS_MAX))
+        {
+            bail!(failure);
+        }
+        if started.elapsed() > READY_TIMEOUT {
+            let said = probe::readyz(*admin)
+                .await
+                .map_or_else(|err| err.to_string(), |(_, body)| body);
+            bail!(
+                "{first} is not ready after {READY_TIMEOUT:?}: {said}\n{}",
+                supervisor.log_tail(first)
+            );
+        }
+        tokio::time::sleep(READY_POLL).await;
+    }
+}

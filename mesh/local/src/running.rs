@@ -1,0 +1,132 @@
+//! A platform as other commands find it: through its data directory, without having started it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use mesh_runtime::Clock;
+
+use crate::clock::KeptClock;
+use crate::data_dir::{is_live, read_json};
+use crate::environment::{OPERATOR_EMAIL, REGION, sandbox_dir};
+use crate::platform::{ca_cert, certificates_dir};
+use crate::ports::Ports;
+use crate::secrets::Secrets;
+use crate::servers::{Nats, Postgres, Redis};
+use crate::services::Service;
+use crate::supervise::{Process, read_processes};
+
+/// A platform that is up, with every access its owner has.
+#[derive(Debug)]
+pub struct Running {
+    data_dir: PathBuf,
+    processes: Vec<Process>,
+    public: SocketAddr,
+    secrets: Secrets,
+    clock: Clock,
+}
+
+impl Running {
+    /// The platform of a data directory; fails if none is up there.
+    pub fn find(data_dir: &Path) -> Result<Self> {
+        if !is_live(data_dir) {
+            bail!(
+                "no platform is up in {}; start one with `tiffin up`",
+                data_dir.display()
+            );
+        }
+        let data_dir = data_dir.canonicalize()?;
+        let processes = read_processes(&data_dir)?;
+        let ports: BTreeMap<String, u16> = read_json(&Ports::file(&data_dir))?.unwrap_or_default();
+        let starting = "the platform is still starting";
+        let public = ports.get("public").context(starting)?;
+        Ok(Self {
+            public: (std::net::Ipv4Addr::LOCALHOST, *public).into(),
+            secrets: Secrets::open(&data_dir)?,
+            clock: KeptClock::find(&data_dir)?.context(starting)?,
+            processes,
+            data_dir,
+        })
+    }
+
+    /// Its folder.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Where the public API is.
+    pub fn public_url(&self) -> String {
+        format!("https://{}", self.public)
+    }
+
+    /// The certificate to trust for it.
+    pub fn ca_cert(&self) -> PathBuf {
+        ca_cert(&self.data_dir)
+    }
+
+    /// The certificates of one service, to call others in its name.
+    pub fn certificates(&self, service: &str) -> PathBuf {
+        certificates_dir(&self.data_dir).join(service)
+    }
+
+    /// What its region is called.
+    pub fn region(&self) -> &'static str {
+        REGION
+    }
+
+    /// The business clock of its services.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// What ran when we looked.
+    pub fn processes(&self) -> &[Process] {
+        &self.processes
+    }
+
+    /// One process as it is now; its pid changes when it is started again.
+    pub fn process(&self, name: &str) -> Result<Process> {
+        let processes = read_processes(&self.data_dir)?;
+        let found = processes.into_iter().find(|process| process.name == name);
+        found.with_context(|| format!("no process {name} in {}", self.data_dir.display()))
+    }
+
+    /// E-mail and password of the first operator.
+    pub fn operator(&self) -> Result<(&'static str, String)> {
+        Ok((OPERATOR_EMAIL, self.secrets.get("operator")?))
+    }
+
+    /// The database server, as its superuser.
+    pub fn postgres(&self) -> Result<Postgres> {
+        Ok(Postgres::at(
+            self.process("postgres")?.address,
+            self.secrets.get("postgres")?,
+        ))
+    }
+
+    /// A URL for everything in a master's database.
+    pub fn database_url(&self, master: &Service) -> Result<String> {
+        Ok(self.postgres()?.superuser_url(&master.database()))
+    }
+
+    /// Redis, as its administrator.
+    pub fn redis(&self) -> Result<Redis> {
+        Ok(Redis::at(self.process("redis")?.address, self.secrets.get("redis")?))
+    }
+
+    /// The bus, as its administrator.
+    pub fn nats(&self) -> Result<Nats> {
+        Ok(Nats::at(self.process("nats")?.address, self.secrets.get("nats")?))
+    }
+
+    /// The folder in which the payment provider keeps its ledger.
+    pub fn sandbox_ledger(&self) -> PathBuf {
+        sandbox_dir(&self.data_dir)
+    }
+
+    /// The key to ask the payment provider with.
+    pub fn payments_key(&self) -> Result<String> {
+        self.secrets.get("payments/key")
+    }
+}

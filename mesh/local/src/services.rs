@@ -1,0 +1,124 @@
+//! The services of the platform, as one table.
+
+use mesh_contracts::subject::Context;
+
+use crate::servers::Grant;
+
+/// What kind of process a service is, and so what it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Writes: a database of its own, and the bus.
+    Master,
+    /// Reads: Redis below its own name, and the bus.
+    Info,
+    /// The door: a public port, and Redis for shared counts.
+    Gateway,
+    /// The stand-in payment provider: a folder for its ledger.
+    Sandbox,
+}
+
+/// A service: folder, crate, binary and identity have its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Service {
+    /// Its one name.
+    pub name: &'static str,
+    /// What it is given.
+    pub kind: Kind,
+}
+
+/// All of them.
+pub const SERVICES: [Service; 12] = [
+    Service {
+        name: "order-master",
+        kind: Kind::Master,
+    },
+    Service {
+        name: "basket-master",
+        kind: Kind::Master,
+    },
+    Service {
+        name: "menu-master",
+        kind: Kind::Master,
+    },
+    Service {
+        name: "point-master",
+        kind: Kind::Master,
+    },
+    Service {
+        name: "courier-master",
+        kind: Kind::Master,
+    },
+    Service {
+        name: "user-master",
+        kind: Kind::Master,
+    },
+    Service {
+        name: "order-info",
+        kind: Kind::Info,
+    },
+    Service {
+        name: "basket-info",
+        kind: Kind::Info,
+    },
+    Service {
+        name: "menu-info",
+        kind: Kind::Info,
+    },
+    Service {
+        name: "user-info",
+        kind: Kind::Info,
+    },
+    Service {
+        name: "gateway",
+        kind: Kind::Gateway,
+    },
+    Service {
+        name: "sandbox-payments",
+        kind: Kind::Sandbox,
+    },
+];
+
+impl Service {
+    /// The name of its database and serving role; SQL would have to quote the dash.
+    pub fn database(&self) -> String {
+        self.name.replace('-', "_")
+    }
+}
+
+/// All services of a kind.
+pub fn of_kind(kind: Kind) -> impl Iterator<Item = &'static Service> {
+    SERVICES.iter().filter(move |service| service.kind == kind)
+}
+
+/// Who may say what on the bus: masters the events of their contexts; everyone who consumes, dead letters.
+pub fn bus_grants() -> Vec<Grant> {
+    SERVICES
+        .iter()
+        .filter(|service| matches!(service.kind, Kind::Master | Kind::Info))
+        .map(|service| {
+            let mut publish: Vec<String> = Context::ALL
+                .into_iter()
+                .filter(|context| context.owner() == service.name)
+                .map(|context| format!("ev.*.{}.*", context.as_str()))
+                .collect();
+            publish.push("dead.*.*".to_owned());
+            if service.kind == Kind::Master {
+                publish.push("live.>".to_owned());
+            }
+            Grant {
+                user: service.name.to_owned(),
+                publish,
+                subscribe: vec!["live.>".to_owned()],
+            }
+        })
+        .collect()
+}
+
+/// Who may use Redis.
+pub fn redis_users() -> Vec<String> {
+    SERVICES
+        .iter()
+        .filter(|service| matches!(service.kind, Kind::Info | Kind::Gateway))
+        .map(|service| service.name.to_owned())
+        .collect()
+}

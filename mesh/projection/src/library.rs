@@ -1,0 +1,30 @@
+//! The functions that run inside Redis, and getting them there.
+//!
+//! They vanish with an unpersisted server, so whoever hears that one is unknown loads them again.
+
+use redis::RedisResult;
+use redis::aio::ConnectionManager;
+
+const SOURCE: &str = include_str!("library.lua");
+
+pub(crate) const APPLY: &str = "tiffin_apply_v1";
+pub(crate) const BEGIN: &str = "tiffin_begin_v1";
+pub(crate) const FINISH: &str = "tiffin_finish_v1";
+pub(crate) const GET: &str = "tiffin_get_v1";
+pub(crate) const LIST: &str = "tiffin_list_v1";
+pub(crate) const SNAPSHOT: &str = "tiffin_snapshot_v1";
+pub(crate) const RESUME: &str = "tiffin_resume_v1";
+
+pub(crate) async fn load(redis: &mut ConnectionManager) -> RedisResult<()> {
+    redis::cmd("FUNCTION")
+        .arg("LOAD")
+        .arg("REPLACE")
+        .arg(SOURCE)
+        .exec_async(redis)
+        .await
+}
+
+/// Whether the server said that it does not know the function.
+pub(crate) fn is_missing(err: &redis::RedisError) -> bool {
+    err.to_string().to_ascii_lowercase().contains("function not found")
+}

@@ -1,0 +1,96 @@
+//! The life of one view: consume, and keep it filled.
+//!
+//! Decides what the bus is told about each event; how events become documents is in `write`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use mesh_bus::{Bus, Poisoned, Subscription, Verdict};
+use mesh_contracts::envelope::Envelope;
+use mesh_contracts::subject::Context;
+use mesh_runtime::Shutdown;
+use tokio::sync::{Notify, watch};
+
+use crate::connection::{Inner, Projection, Shown};
+use crate::view::{Of, View};
+use crate::write::{Hindrance, Standing, Voice};
+
+impl Projection {
+    /// Keeps the documents of `V` up to date with the streams of `context` whose ids begin with
+    /// `stream_prefix` (`ord_`), through the durable consumer of this name, and fills them from
+    /// the master's feed whenever Redis has lost them. The view counts from this call on, not
+    /// from the first poll. Returns only on shutdown.
+    pub fn run<V: View>(
+        &self,
+        bus: &Bus,
+        context: Context,
+        stream_prefix: &'static str,
+        durable: &str,
+        shutdown: Shutdown,
+    ) -> impl Future<Output = ()> + Send + use<V> {
+        let shown = Arc::new(Shown {
+            view: Box::new(Of::<V>::new()),
+            context,
+            stream_prefix,
+            lost: Notify::new(),
+            filled: watch::channel(false).0,
+            generation: AtomicU64::new(0),
+        });
+        self.inner.show(shown.clone());
+        let inner = self.inner.clone();
+        let bus = bus.clone();
+        let subscription = subscription(&inner, &shown, durable);
+        async move {
+            let consuming = bus.consume(subscription, shutdown.clone(), |batch| {
+                let inner = inner.clone();
+                let shown = shown.clone();
+                async move { inner.handle(&shown, batch).await }
+            });
+            tokio::join!(consuming, inner.keep_filled(&shown, &shutdown));
+        }
+    }
+}
+
+fn subscription(inner: &Arc<Inner>, shown: &Arc<Shown>, durable: &str) -> Subscription {
+    let inner = inner.clone();
+    let shown = shown.clone();
+    Subscription::new(shown.context, durable).on_poison(move |poisoned: Poisoned| {
+        let inner = inner.clone();
+        let shown = shown.clone();
+        async move { inner.quarantine(&shown, &poisoned.stream, &poisoned.error).await }
+    })
+}
+
+impl Inner {
+    async fn handle(&self, shown: &Shown, batch: Vec<Envelope>) -> Vec<Verdict> {
+        let ours = batch
+            .iter()
+            .filter(|event| event.stream.starts_with(shown.stream_prefix))
+            .cloned()
+            .collect();
+        match self.apply(shown, ours, Voice::Aloud).await {
+            Ok(standings) => batch.iter().map(|event| verdict(event, &standings)).collect(),
+            Err(err) => {
+                tracing::debug!(view = shown.view.kind(), error = %err, "batch not applied");
+                vec![Verdict::Later(err.to_string()); batch.len()]
+            }
+        }
+    }
+}
+
+fn verdict(event: &Envelope, standings: &BTreeMap<String, Standing>) -> Verdict {
+    let Some(standing) = standings.get(&event.stream) else {
+        // Another view's stream.
+        return Verdict::Done;
+    };
+    if standing.quarantined || event.version <= standing.version {
+        return Verdict::Done;
+    }
+    match &standing.hindrance {
+        // The bus buries the first of a stream's poison verdicts and asks again for the rest.
+        Some(Hindrance::Poison { version, error }) => Verdict::Poison(format!("version {version}: {error}")),
+        Some(Hindrance::Away(reason)) => Verdict::Later(reason.clone()),
+        None => Verdict::Later("not applied yet".into()),
+    }
+}

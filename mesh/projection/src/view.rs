@@ -1,0 +1,206 @@
+//! What a service says about its documents: how they fold and where they are found.
+//!
+//! Does no I/O; everything around it is the crate's affair.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::marker::PhantomData;
+
+use mesh_contracts::envelope::Envelope;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{BoxError, keys};
+
+/// One kind of document, folded from one stream of events each.
+pub trait View: Send + Sync + 'static {
+    /// The document. Its JSON is what Redis holds.
+    type Doc: Serialize + DeserializeOwned + Send + Sync + 'static;
+
+    /// Its name in Redis; unique within the service and free of `:`.
+    const KIND: &'static str;
+
+    /// The document after one more event. Must be exact and depend on nothing else; an unknown
+    /// event type leaves the document as it is. An error makes the event poison: the stream is
+    /// quarantined.
+    fn fold(doc: Option<Self::Doc>, event: &Envelope) -> Result<Option<Self::Doc>, BoxError>;
+
+    /// Where the document is found, and who hears of its changes.
+    fn place(doc: &Self::Doc) -> Placement;
+}
+
+/// Folds a whole stream from its beginning.
+pub fn fold_all<V: View>(events: &[Envelope]) -> Result<Option<V::Doc>, BoxError> {
+    events.iter().try_fold(None, V::fold)
+}
+
+/// The lists a document is on, and its live topics.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Placement {
+    indexes: Vec<(&'static str, String, i64)>,
+    topics: Vec<(String, i64)>,
+}
+
+impl Placement {
+    /// On no list and no topic: found by its id alone.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// On the list `index` = `value`. Lists go from the highest score to the lowest, so a time in
+    /// milliseconds gives newest first. Scores stay within ±2^53.
+    pub fn indexed(mut self, index: &'static str, value: impl Display, score: i64) -> Self {
+        self.indexes.push((index, value.to_string(), score));
+        self
+    }
+
+    /// On a live topic such as `order:ord_…`: part of its snapshot, and every event of this
+    /// stream is announced there, also the one that takes it off.
+    pub fn live(self, topic: impl Into<String>) -> Self {
+        self.live_scored(topic, 0)
+    }
+
+    /// The same with a rank in the topic's snapshot, the highest first.
+    pub fn live_scored(mut self, topic: impl Into<String>, score: i64) -> Self {
+        self.topics.push((topic.into(), score));
+        self
+    }
+
+    /// Sorted set, after the prefix → score.
+    fn entries(&self, kind: &str) -> BTreeMap<String, String> {
+        let indexes = self
+            .indexes
+            .iter()
+            .map(|(index, value, score)| (keys::index(kind, index, value), score.to_string()));
+        let topics = self
+            .topics
+            .iter()
+            .map(|(topic, score)| (keys::topic(topic), score.to_string()));
+        indexes.chain(topics).collect()
+    }
+
+    fn topics(&self) -> impl Iterator<Item = String> + '_ {
+        self.topics.iter().map(|(topic, _)| topic.clone())
+    }
+}
+
+/// A document ready to be written.
+pub(crate) struct Folded {
+    pub version: u64,
+    /// Empty if the fold gave nothing.
+    pub doc: String,
+    pub entries: BTreeMap<String, String>,
+    pub announcements: Vec<Announcement>,
+}
+
+/// An event for the live topics that hear of it.
+#[derive(Serialize)]
+pub(crate) struct Announcement {
+    pub topics: BTreeSet<String>,
+    pub text: String,
+}
+
+/// Folding stopped before an event.
+pub(crate) struct Stuck {
+    pub version: u64,
+    pub error: BoxError,
+}
+
+/// A [`View`] whose document type is out of sight, so that one writer serves all views.
+pub(crate) trait AnyView: Send + Sync {
+    fn kind(&self) -> &'static str;
+
+    /// Folds events onto a stored document. Gives what is to be written, if any event could be
+    /// folded, and what stopped it, if anything did. `Err` if the stored document is unreadable.
+    fn fold(&self, stored: &str, events: &[Envelope]) -> Result<(Option<Folded>, Option<Stuck>), serde_json::Error>;
+}
+
+pub(crate) struct Of<V>(PhantomData<fn() -> V>);
+
+impl<V> Of<V> {
+    pub fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<V: View> AnyView for Of<V> {
+    fn kind(&self) -> &'static str {
+        V::KIND
+    }
+
+    fn fold(&self, stored: &str, events: &[Envelope]) -> Result<(Option<Folded>, Option<Stuck>), serde_json::Error> {
+        let mut doc = parse::<V::Doc>(stored)?;
+        let mut placement = doc.as_ref().map(V::place).unwrap_or_default();
+        let mut announcements = Vec::with_capacity(events.len());
+        for (done, event) in events.iter().enumerate() {
+            doc = match V::fold(doc, event) {
+                Ok(doc) => doc,
+                // The fold has eaten the document; the events before this one are folded again.
+                Err(error) => return self.fold_until(stored, &events[..done], event, error),
+            };
+            let next = doc.as_ref().map(V::place).unwrap_or_default();
+            announcements.push(Announcement {
+                topics: placement.topics().chain(next.topics()).collect(),
+                text: announce(event),
+            });
+            placement = next;
+        }
+        let folded = events.last().map(|event| Folded {
+            version: event.version,
+            doc: doc.as_ref().map(to_json).unwrap_or_default(),
+            entries: placement.entries(V::KIND),
+            announcements,
+        });
+        Ok((folded, None))
+    }
+}
+
+impl<V: View> Of<V> {
+    fn fold_until(
+        &self,
+        stored: &str,
+        good: &[Envelope],
+        bad: &Envelope,
+        error: BoxError,
+    ) -> Result<(Option<Folded>, Option<Stuck>), serde_json::Error> {
+        let (folded, _) = self.fold(stored, good)?;
+        let stuck = Stuck {
+            version: bad.version,
+            error,
+        };
+        Ok((folded, Some(stuck)))
+    }
+}
+
+/// The document in a stored text; `None` for the empty one.
+pub(crate) fn parse<D: DeserializeOwned>(stored: &str) -> Result<Option<D>, serde_json::Error> {
+    match stored {
+        "" => Ok(None),
+        text => serde_json::from_str(text).map(Some),
+    }
+}
+
+fn to_json<D: Serialize>(doc: &D) -> String {
+    serde_json::to_string(doc).expect("a document has string keys and finite numbers")
+}
+
+/// What a live stream's client reads of an event.
+#[derive(Serialize)]
+struct LiveEvent<'a> {
+    #[serde(rename = "type")]
+    event_type: &'a str,
+    stream: &'a str,
+    version: u64,
+    at: jiff::Timestamp,
+    data: &'a serde_json::Value,
+}
+
+fn announce(event: &Envelope) -> String {
+    to_json(&LiveEvent {
+        event_type: &event.event_type,
+        stream: &event.stream,
+        version: event.version,
+        at: event.at,
+        data: &event.data,
+    })
+}

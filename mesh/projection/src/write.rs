@@ -1,0 +1,409 @@
+//! Events become documents: read, fold in memory, write through the version gate.
+//!
+//! Two projectors, duplicates and reordering are harmless: a write states the version it was
+//! folded from, and a hole is filled from the owner's feed before anything behind it is written.
+
+use std::collections::BTreeMap;
+
+use futures::{StreamExt as _, stream};
+use jiff::Timestamp;
+use mesh_contracts::envelope::Envelope;
+use redis::Pipeline;
+
+use crate::connection::{Inner, Shown};
+use crate::view::{Folded, Stuck};
+use crate::{BoxError, keys, library};
+
+/// Rounds against other writers of the same documents. Each round one of them wins.
+const RACES_MAX: usize = 10;
+
+/// Feeds asked at once to fill holes: they are masters, busy with orders.
+const FILLS_MAX: usize = 8;
+
+/// Entries that a live topic keeps: what a client may miss and still resume.
+pub(crate) const LIVE_ENTRIES_MAX: usize = 1_000;
+
+/// A topic without events for so long is forgotten; its clients get a snapshot instead.
+pub(crate) const LIVE_TTL_S: u64 = 2 * 3600;
+
+/// How a write is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Voice {
+    /// News: announced on the live topics.
+    Aloud,
+    /// History, while a lost view is filled again: announced to nobody, and refused once the view
+    /// is complete, so that a slow refill cannot swallow the announcement of news.
+    Quiet,
+}
+
+/// Where one stream stands after an attempt to apply events of it.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    /// The document's version.
+    pub version: u64,
+    /// The document is not to be touched.
+    pub quarantined: bool,
+    /// What kept the events behind `version` from being applied.
+    pub hindrance: Option<Hindrance>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Hindrance {
+    /// Redis or a feed; worth another try.
+    Away(String),
+    /// The event of this version cannot be folded.
+    Poison { version: u64, error: String },
+}
+
+/// Why a whole batch came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriteError {
+    #[error("redis unavailable")]
+    Redis(#[from] redis::RedisError),
+    /// Redis has no generation: it lost everything.
+    #[error("redis has lost its data")]
+    Lost,
+    /// The view is complete: no quiet write is needed any more.
+    #[error("view is filled already")]
+    Filled,
+}
+
+/// What Redis holds of a stream.
+struct Stored {
+    version: u64,
+    doc: String,
+    quarantined: bool,
+}
+
+/// A stream on its way through a batch.
+struct Task {
+    stream: String,
+    /// In order of their versions, each once.
+    events: Vec<Envelope>,
+}
+
+/// A document that is ready, and what stopped the fold behind it.
+struct Draft {
+    task: Task,
+    expected: u64,
+    folded: Option<Folded>,
+    stuck: Option<Stuck>,
+}
+
+enum Verdict {
+    Set,
+    Dropped,
+    Raced,
+}
+
+impl Inner {
+    /// Applies events of any number of streams. Tells for each stream where it stands then.
+    pub async fn apply(
+        &self,
+        shown: &Shown,
+        events: Vec<Envelope>,
+        voice: Voice,
+    ) -> Result<BTreeMap<String, Standing>, WriteError> {
+        let mut standings = BTreeMap::new();
+        let mut tasks = by_stream(events);
+        for _ in 0..RACES_MAX {
+            if tasks.is_empty() {
+                break;
+            }
+            let stored = self.stored(shown, &tasks).await?;
+            let drafts = self.draft(shown, tasks, stored, &mut standings).await;
+            let verdicts = self.write_drafts(shown, &drafts, voice).await?;
+            tasks = self.conclude(shown, drafts, verdicts, voice, &mut standings);
+        }
+        for task in tasks {
+            let standing = Standing {
+                hindrance: Some(Hindrance::Away("other writers keep winning".into())),
+                ..Standing::default()
+            };
+            standings.insert(task.stream, standing);
+        }
+        self.applied.notify_waiters();
+        Ok(standings)
+    }
+
+    /// Marks a stream as not to be applied any more.
+    pub async fn quarantine(&self, shown: &Shown, stream: &str, error: &str) -> Result<(), BoxError> {
+        let mut cmd = redis::cmd("HSET");
+        cmd.arg(self.document_key(shown, stream)).arg("q").arg(error);
+        self.write::<()>(&cmd).await?;
+        Ok(())
+    }
+
+    /// The versions of documents, in the order asked; 0 for one that is not there.
+    pub async fn versions(&self, shown: &Shown, streams: &[String]) -> redis::RedisResult<Vec<u64>> {
+        if streams.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipeline = redis::pipe();
+        for stream in streams {
+            pipeline.cmd("HGET").arg(self.document_key(shown, stream)).arg("v");
+        }
+        let versions: Vec<Option<u64>> = self.write_all(&pipeline).await?;
+        Ok(versions.into_iter().map(Option::unwrap_or_default).collect())
+    }
+
+    pub fn document_key(&self, shown: &Shown, stream: &str) -> String {
+        keys::document(&self.prefix, shown.view.kind(), stream)
+    }
+
+    async fn stored(&self, shown: &Shown, tasks: &[Task]) -> Result<Vec<Stored>, WriteError> {
+        let mut pipeline = redis::pipe();
+        for task in tasks {
+            pipeline
+                .cmd("HMGET")
+                .arg(self.document_key(shown, &task.stream))
+                .arg(&["v", "doc", "q"]);
+        }
+        let rows: Vec<(Option<u64>, Option<String>, Option<String>)> = self.write_all(&pipeline).await?;
+        Ok(rows
+            .into_iter()
+            .map(|(version, doc, quarantine)| Stored {
+                version: version.unwrap_or_default(),
+                doc: doc.unwrap_or_default(),
+                quarantined: quarantine.is_some(),
+            })
+            .collect())
+    }
+
+    /// Folds what can be folded; streams that need no write or allow none go to `standings`.
+    async fn draft(
+        &self,
+        shown: &Shown,
+        tasks: Vec<Task>,
+        stored: Vec<Stored>,
+        standings: &mut BTreeMap<String, Standing>,
+    ) -> Vec<Draft> {
+        let outcomes: Vec<_> = stream::iter(tasks.into_iter().zip(stored))
+            .map(|(task, stored)| self.draft_one(shown, task, stored))
+            .buffered(FILLS_MAX)
+            .collect()
+            .await;
+        let mut drafts = Vec::with_capacity(outcomes.len());
+        for outcome in outcomes {
+            match outcome {
+                Ok(draft) => drafts.push(draft),
+                Err((stream, standing)) => {
+                    standings.insert(stream, standing);
+                }
+            }
+        }
+        drafts
+    }
+
+    async fn draft_one(&self, shown: &Shown, mut task: Task, stored: Stored) -> Result<Draft, (String, Standing)> {
+        let newest = task.events.last().map_or(0, |event| event.version);
+        if stored.quarantined || newest <= stored.version {
+            let standing = Standing {
+                version: stored.version,
+                quarantined: stored.quarantined,
+                hindrance: None,
+            };
+            return Err((task.stream, standing));
+        }
+        let away = |task: Task, reason: String| {
+            let standing = Standing {
+                version: stored.version,
+                quarantined: false,
+                hindrance: Some(Hindrance::Away(reason)),
+            };
+            (task.stream, standing)
+        };
+        task.events.retain(|event| event.version > stored.version);
+        if !follows(stored.version, &task.events) {
+            if let Err(err) = self.fill_hole(&mut task, stored.version).await {
+                return Err(away(task, err.to_string()));
+            }
+            if !follows(stored.version, &task.events) {
+                return Err(away(task, "the feed has a hole, too".into()));
+            }
+        }
+        match shown.view.fold(&stored.doc, &task.events) {
+            Ok((folded, stuck)) => Ok(Draft {
+                task,
+                expected: stored.version,
+                folded,
+                stuck,
+            }),
+            Err(err) => self.draft_anew(shown, task, stored.version, err).await,
+        }
+    }
+
+    /// A document of another build's shape: folded again from the stream's beginning.
+    async fn draft_anew(
+        &self,
+        shown: &Shown,
+        mut task: Task,
+        expected: u64,
+        err: serde_json::Error,
+    ) -> Result<Draft, (String, Standing)> {
+        tracing::warn!(view = shown.view.kind(), stream = %task.stream, error = %err, "stored document unreadable, folding it anew");
+        let anew = match self.fill_hole(&mut task, 0).await {
+            Ok(()) if follows(0, &task.events) => shown.view.fold("", &task.events).map_err(|err| err.to_string()),
+            Ok(()) => Err("the feed has a hole".into()),
+            Err(err) => Err(err.to_string()),
+        };
+        match anew {
+            Ok((folded, stuck)) => Ok(Draft {
+                task,
+                expected,
+                // Announced are only the events that are new.
+                folded: folded.map(|folded| newer_than(expected, folded)),
+                stuck,
+            }),
+            Err(reason) => {
+                let standing = Standing {
+                    version: expected,
+                    quarantined: false,
+                    hindrance: Some(Hindrance::Away(reason)),
+                };
+                Err((task.stream, standing))
+            }
+        }
+    }
+
+    /// Adds what the owner's feed has after `version`.
+    async fn fill_hole(&self, task: &mut Task, version: u64) -> Result<(), mesh_bus::feed::FeedError> {
+        metrics::counter!("projection_gaps_total").increment(1);
+        let mut events = self.feeds.after(&task.stream, version).await?;
+        events.append(&mut task.events);
+        task.events = in_order(events);
+        Ok(())
+    }
+
+    async fn write_drafts(&self, shown: &Shown, drafts: &[Draft], voice: Voice) -> Result<Vec<Verdict>, WriteError> {
+        let mut pipeline = redis::pipe();
+        for draft in drafts {
+            if let Some(folded) = &draft.folded {
+                self.add_apply(&mut pipeline, shown, draft, folded, voice);
+            }
+        }
+        let answers: Vec<String> = match pipeline.is_empty() {
+            true => Vec::new(),
+            false => self.write_all(&pipeline).await?,
+        };
+        answers
+            .iter()
+            .map(|answer| match answer.as_str() {
+                "set" => Ok(Verdict::Set),
+                "dropped" => Ok(Verdict::Dropped),
+                "gap" => Ok(Verdict::Raced),
+                "unfilled" => {
+                    shown.lost.notify_one();
+                    Err(WriteError::Lost)
+                }
+                "filled" => Err(WriteError::Filled),
+                other => unreachable!("the function answers in our words, not {other}"),
+            })
+            .collect()
+    }
+
+    fn add_apply(&self, pipeline: &mut Pipeline, shown: &Shown, draft: &Draft, folded: &Folded, voice: Voice) {
+        let stream = &draft.task.stream;
+        let json = |value: Result<String, serde_json::Error>| value.expect("strings have JSON");
+        pipeline
+            .cmd("FCALL")
+            .arg(library::APPLY)
+            .arg(2)
+            .arg(self.sentinel())
+            .arg(self.document_key(shown, stream))
+            .arg(&self.prefix)
+            .arg(shown.view.kind())
+            .arg(keys::member(shown.view.kind(), stream))
+            .arg(draft.expected)
+            .arg(folded.version)
+            .arg(&folded.doc)
+            .arg(json(serde_json::to_string(&folded.entries)))
+            .arg(u8::from(voice == Voice::Quiet))
+            .arg(json(serde_json::to_string(&folded.announcements)))
+            .arg(LIVE_ENTRIES_MAX)
+            .arg(LIVE_TTL_S);
+    }
+
+    /// Notes where streams stand; gives back those that lost a race.
+    fn conclude(
+        &self,
+        shown: &Shown,
+        drafts: Vec<Draft>,
+        verdicts: Vec<Verdict>,
+        voice: Voice,
+        standings: &mut BTreeMap<String, Standing>,
+    ) -> Vec<Task> {
+        let mut raced = Vec::new();
+        let mut verdicts = verdicts.into_iter();
+        for draft in drafts {
+            let verdict = draft.folded.as_ref().and_then(|_| verdicts.next());
+            if let Some(Verdict::Raced) = verdict {
+                raced.push(draft.task);
+                continue;
+            }
+            let version = draft.folded.as_ref().map_or(draft.expected, |folded| folded.version);
+            if let (Some(Verdict::Set), Voice::Aloud) = (verdict, voice) {
+                record_lag(shown, &draft.task.events, draft.expected, version);
+            }
+            let hindrance = draft.stuck.map(|stuck| Hindrance::Poison {
+                version: stuck.version,
+                error: stuck.error.to_string(),
+            });
+            let standing = Standing {
+                version,
+                quarantined: false,
+                hindrance,
+            };
+            standings.insert(draft.task.stream, standing);
+        }
+        raced
+    }
+}
+
+fn by_stream(events: Vec<Envelope>) -> Vec<Task> {
+    let mut streams: BTreeMap<String, Vec<Envelope>> = BTreeMap::new();
+    for event in events {
+        streams.entry(event.stream.clone()).or_default().push(event);
+    }
+    streams
+        .into_iter()
+        .map(|(stream, events)| Task {
+            stream,
+            events: in_order(events),
+        })
+        .collect()
+}
+
+fn in_order(mut events: Vec<Envelope>) -> Vec<Envelope> {
+    events.sort_by_key(|event| event.version);
+    events.dedup_by_key(|event| event.version);
+    events
+}
+
+/// Whether the events are `version` + 1, + 2 and so on.
+fn follows(version: u64, events: &[Envelope]) -> bool {
+    events
+        .iter()
+        .zip(version + 1..)
+        .all(|(event, expected)| event.version == expected)
+}
+
+fn newer_than(version: u64, mut folded: Folded) -> Folded {
+    let news = folded.version.saturating_sub(version);
+    let old = folded
+        .announcements
+        .len()
+        .saturating_sub(usize::try_from(news).unwrap_or(usize::MAX));
+    folded.announcements.drain(..old);
+    folded
+}
+
+fn record_lag(shown: &Shown, events: &[Envelope], from: u64, to: u64) {
+    let now = Timestamp::now();
+    let lag = metrics::histogram!("projection_lag_seconds", "view" => shown.view.kind());
+    for event in events {
+        if event.version > from && event.version <= to {
+            lag.record(now.duration_since(event.recorded_at).as_secs_f64().max(0.0));
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Projections against a real Redis and a real broker, with a master's feed in memory.
+
+mod documents;
+mod indexes;
+mod live;
+mod loss;
+mod notebook;
+mod own_redis;
+mod poison;
+mod sse;
+mod tls;
+mod tokens;
+mod world;

@@ -1,0 +1,26 @@
+//! What every process of the platform needs to run, as small functions rather than a framework:
+//! settings, clocks, telemetry, an accept loop, problem answers, an orderly end.
+//!
+//! Knows nothing of orders, of certificates' meaning, of Postgres, NATS or Redis.
+
+pub mod settings;
+
+pub mod clock;
+pub mod process;
+pub mod shutdown;
+pub mod telemetry;
+
+pub mod admin;
+pub mod server;
+
+pub mod consistency;
+pub mod deadline;
+pub mod extract;
+pub mod headers;
+pub mod json;
+pub mod problem;
+
+pub use clock::Clock;
+pub use problem::Problem;
+pub use settings::Settings;
+pub use shutdown::Shutdown;

@@ -1,0 +1,130 @@
+//! The first and last lines of every service's `main`: settings they all have, the first
+//! argument, listeners whose failure says which address.
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+
+use crate::clock::Clock;
+use crate::consistency::Signer;
+use crate::settings::Settings;
+use crate::telemetry::Telemetry;
+
+/// What a service binary was asked to do by its first argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// Run the service; the default.
+    Serve,
+    /// Bring the database to this build's schema, then end.
+    Migrate,
+}
+
+/// The settings that all services share.
+#[derive(Debug, Clone)]
+pub struct Common {
+    /// Where the service listens for its peers, over mutual TLS.
+    pub mesh_listen: SocketAddr,
+    /// Where health and metrics are.
+    pub admin_listen: SocketAddr,
+    /// The folder with `tls.crt`, `tls.key` and `ca.crt`.
+    pub tls_dir: PathBuf,
+    /// The region this process runs in.
+    pub region: String,
+    /// Business and wall time.
+    pub clock: Clock,
+    /// What to log.
+    pub telemetry: Telemetry,
+}
+
+impl Common {
+    /// Reads them.
+    pub fn from_settings(settings: &mut Settings) -> Self {
+        Self {
+            mesh_listen: settings.parse_required(
+                "TIFFIN_MESH_LISTEN",
+                "127.0.0.1:4000",
+                "where peers reach this service; two services cannot share one",
+            ),
+            admin_listen: settings.parse_required(
+                "TIFFIN_ADMIN_LISTEN",
+                "127.0.0.1:5000",
+                "plain health and metrics; keep it off the network",
+            ),
+            tls_dir: settings
+                .required(
+                    "TIFFIN_TLS_DIR",
+                    "tls.crt, tls.key and ca.crt of this service; re-read when they change",
+                )
+                .into(),
+            region: settings.text(
+                "TIFFIN_REGION",
+                "local",
+                "part of every bus subject; one region needs no other name",
+            ),
+            clock: Clock::from_settings(settings),
+            telemetry: Telemetry::from_settings(settings),
+        }
+    }
+}
+
+/// Reads `TIFFIN_CONSISTENCY_SECRET`, for the services that sign or check tokens.
+pub fn signer(settings: &mut Settings) -> Signer {
+    const NAME: &str = "TIFFIN_CONSISTENCY_SECRET";
+    let secret = settings.secret(
+        NAME,
+        "signs read-your-writes tokens; the same for all services of a platform",
+    );
+    Signer::new(secret.expose().as_bytes()).unwrap_or_else(|err| {
+        // A missing secret has been refused already; do not complain twice.
+        if !secret.expose().is_empty() {
+            settings.refuse(NAME, err.to_string());
+        }
+        Signer::new(&[0; 32]).expect("32 bytes suffice; `finish` refuses before it is used")
+    })
+}
+
+/// What the first argument asks for. None: `--help` was asked for and has been printed.
+///
+/// # Errors
+/// For an argument that is none of the commands offered.
+pub fn command(settings: &Settings, offered: &[Command]) -> anyhow::Result<Option<Command>> {
+    let argument = std::env::args().nth(1);
+    let asked = match argument.as_deref() {
+        None | Some("serve") => Command::Serve,
+        Some("migrate") => Command::Migrate,
+        Some("--help" | "-h" | "help") => {
+            let commands = if offered.contains(&Command::Migrate) {
+                "serve (default), migrate"
+            } else {
+                "serve (default)"
+            };
+            write!(
+                io::stdout(),
+                "{}: {commands}\n\n{}",
+                settings.service(),
+                settings.help()
+            )?;
+            return Ok(None);
+        }
+        Some(other) => anyhow::bail!("unknown command {other:?}; see --help"),
+    };
+    anyhow::ensure!(
+        offered.contains(&asked),
+        "{} has nothing to migrate",
+        settings.service()
+    );
+    Ok(Some(asked))
+}
+
+/// Binds a listener; the error names the address.
+///
+/// # Errors
+/// When the address is taken or not ours.
+pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))
+}

@@ -1,0 +1,258 @@
+//! Our own accept loop. `axum::serve` has no header time-out, no connection cap, and waits
+//! forever for live streams when it should stop; this one has all three limits.
+//!
+//! Knows TLS as a configuration and a peer as its certificates; what they mean is
+//! `mesh-identity`'s business.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::middleware;
+use http::{Extensions, Request};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+use crate::shutdown::Shutdown;
+use crate::{deadline, problem, telemetry};
+
+/// The largest response or request header set over HTTP/2. Ours are below 4 KiB.
+const HEADERS_BYTES_MAX: u32 = 16 * 1024;
+/// Read buffer of an HTTP/1 connection, and so the largest header set there.
+const HTTP1_BUFFER_BYTES_MAX: usize = 32 * 1024;
+/// How often an idle HTTP/2 peer is asked whether it still lives.
+const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
+/// Long enough for the kernel to get file descriptors back, short enough to go unnoticed.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// How connections are accepted.
+#[derive(Clone)]
+pub enum Accept {
+    /// Without TLS: admin ports, and services behind a sidecar.
+    Plain,
+    /// With TLS.
+    Tls(Tls),
+}
+
+/// What TLS needs. Both functions are asked per connection, so reloads need no restart.
+#[derive(Clone)]
+pub struct Tls {
+    /// The configuration to greet the next connection with.
+    pub config: Arc<Configure>,
+    /// Reads the peer's certificate chain once, after the handshake; what it inserts becomes an
+    /// extension of every request of the connection.
+    pub introduce: Arc<Introduce>,
+}
+
+/// Gives the configuration of the moment.
+pub type Configure = dyn Fn() -> Arc<ServerConfig> + Send + Sync;
+/// Says in extensions whom a verified certificate chain, possibly empty, names.
+pub type Introduce = dyn Fn(&[CertificateDer<'static>], &mut Extensions) + Send + Sync;
+
+/// The address that a request's connection came from; a request extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RemoteAddr(pub SocketAddr);
+
+/// What one listener puts up with.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Open connections; further ones are closed at once, before TLS costs anything.
+    pub connections_max: usize,
+    /// Requests at a time on one HTTP/2 connection.
+    pub streams_max: u32,
+    /// From connecting to the end of the TLS handshake.
+    pub handshake: Duration,
+    /// From connecting to the first request, and for each request's headers. Also how long an
+    /// HTTP/1 connection may idle, so clients must forget idle connections sooner.
+    pub header_read: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 4096,
+            streams_max: 100,
+            handshake: Duration::from_secs(10),
+            header_read: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What every service's router wears: telemetry outside, then the caller's deadline, then
+/// problems for 404, 405, large bodies and panics.
+pub fn with_layers<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+    problem::layer(router)
+        .layer(middleware::from_fn(deadline::adopt))
+        .layer(telemetry::layer())
+}
+
+/// Serves until the shutdown: then accepts no more, lets requests finish, and cuts off what is
+/// left at the shutdown's deadline. Live streams should end on `shutdown.triggered()` themselves.
+///
+/// # Errors
+/// None after the listener is bound; the type leaves `main` one `try_join!`.
+pub async fn serve(listener: TcpListener, accept: Accept, router: Router, shutdown: Shutdown) -> io::Result<()> {
+    serve_within(listener, accept, router, shutdown, Limits::default()).await
+}
+
+/// As [`serve`], with limits of one's own.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_within(
+    listener: TcpListener,
+    accept: Accept,
+    router: Router,
+    shutdown: Shutdown,
+    limits: Limits,
+) -> io::Result<()> {
+    let connections = TaskTracker::new();
+    let seats = Arc::new(Semaphore::new(limits.connections_max));
+    let door = Arc::new(Door {
+        accept,
+        router,
+        shutdown: shutdown.clone(),
+        limits,
+    });
+    loop {
+        let (stream, remote) = tokio::select! {
+            () = shutdown.triggered() => break,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(err) => {
+                    tracing::warn!(error = %err, "accept failed");
+                    tokio::time::sleep(ACCEPT_BACKOFF).await;
+                    continue;
+                }
+            },
+        };
+        let Ok(seat) = seats.clone().try_acquire_owned() else {
+            metrics::counter!("connections_refused_total").increment(1);
+            continue;
+        };
+        let door = door.clone();
+        connections.spawn(async move {
+            door.admit(stream, remote).await;
+            drop(seat);
+        });
+    }
+    drop(listener);
+    connections.close();
+    // Bounded: every connection ends at the shutdown's deadline at the latest.
+    connections.wait().await;
+    Ok(())
+}
+
+/// What all connections of a listener share.
+struct Door {
+    accept: Accept,
+    router: Router,
+    shutdown: Shutdown,
+    limits: Limits,
+}
+
+impl Door {
+    async fn admit(&self, stream: TcpStream, remote: SocketAddr) {
+        // Answers are small and complete; waiting to fill a packet only delays them.
+        let _ = stream.set_nodelay(true);
+        let mut extensions = Extensions::new();
+        extensions.insert(RemoteAddr(remote));
+        match &self.accept {
+            Accept::Plain => self.talk(stream, false, extensions).await,
+            Accept::Tls(tls) => {
+                let handshake = TlsAcceptor::from((tls.config)()).accept(stream);
+                let greeted = tokio::select! {
+                    () = self.shutdown.triggered() => return,
+                    greeted = tokio::time::timeout(self.limits.handshake, handshake) => greeted,
+                };
+                let stream = match greeted {
+                    Ok(Ok(stream)) => stream,
+                    Ok(Err(err)) => return refused(remote, &err.to_string()),
+                    Err(_) => return refused(remote, "handshake timed out"),
+                };
+                let (_, session) = stream.get_ref();
+                (tls.introduce)(session.peer_certificates().unwrap_or_default(), &mut extensions);
+                let is_http2 = session.alpn_protocol() == Some(b"h2");
+                self.talk(stream, is_http2, extensions).await;
+            }
+        }
+    }
+
+    async fn talk<I>(&self, stream: I, is_http2: bool, extensions: Extensions)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let spoke = Arc::new(AtomicBool::new(false));
+        let service = hyper::service::service_fn({
+            let router = self.router.clone();
+            let spoke = spoke.clone();
+            move |mut request: Request<Incoming>| {
+                spoke.store(true, Ordering::Relaxed);
+                request.extensions_mut().extend(extensions.clone());
+                router.clone().oneshot(request.map(Body::new))
+            }
+        });
+        let builder = self.builder(is_http2);
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        // Covers what no other time-out does: an HTTP/2 peer that never sends its preface.
+        let silence = async {
+            tokio::time::sleep(self.limits.header_read).await;
+            if spoke.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            // Peers vanish mid-request all the time; their requests have been logged.
+            _ = connection.as_mut() => return,
+            () = silence => return,
+            () = self.shutdown.triggered() => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            _ = connection => {}
+            () = self.shutdown.deadline() => {}
+        }
+    }
+
+    fn builder(&self, is_http2: bool) -> auto::Builder<TokioExecutor> {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.header_read)
+            .max_buf_size(HTTP1_BUFFER_BYTES_MAX);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(self.limits.streams_max)
+            .max_header_list_size(HEADERS_BYTES_MAX)
+            .keep_alive_interval(HTTP2_PING_INTERVAL)
+            .keep_alive_timeout(self.limits.header_read);
+        // Said by ALPN, so nobody waits for a first byte that decides it.
+        if is_http2 {
+            builder.http2_only()
+        } else {
+            builder.http1_only()
+        }
+    }
+}
+
+/// Strangers knock all day: counted, and visible when looked for.
+fn refused(remote: SocketAddr, reason: &str) {
+    metrics::counter!("tls_handshakes_refused_total").increment(1);
+    tracing::debug!(peer.address = %remote, error = reason, "connection refused");
+}

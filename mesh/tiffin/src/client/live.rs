@@ -1,0 +1,205 @@
+//! A live stream of server-sent events, followed across every break: it resumes by its last stamp.
+
+mod parse;
+
+use std::time::Duration;
+
+use http::StatusCode;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use jiff::Timestamp;
+use mesh_contracts::envelope::EventBody;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::{Call, Failure, Person, Refusal};
+use parse::Parser;
+
+/// Two heartbeats and a half: whoever is silent for longer is gone.
+const SILENCE_MAX: Duration = Duration::from_secs(25);
+
+/// Pauses between two connections.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// What is not there yet may still be on its way to the read side; after this it does not exist.
+const APPEARS_WITHIN: Duration = Duration::from_secs(15);
+
+/// News that nobody has taken yet; the reader waits then, and the server queues.
+const QUEUE_MAX: usize = 64;
+
+/// One piece of news.
+#[derive(Debug)]
+pub enum News {
+    /// All there is now; what was heard before is superseded.
+    Snapshot(Vec<Value>),
+    /// What happened next.
+    Event(Happened),
+    /// The connection broke and is there again; nothing was lost.
+    Resumed,
+    /// There is no such stream for this person; the last piece of news.
+    Refused(Failure),
+}
+
+/// An event as live streams show it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Happened {
+    /// Noun and past verb.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// Of what.
+    pub stream: String,
+    /// Its number in the stream.
+    pub version: u64,
+    /// Business time.
+    pub at: Timestamp,
+    /// Its body.
+    pub data: Value,
+}
+
+impl Happened {
+    /// The event as one of a known set; `None` if it is none of them or has another shape.
+    pub fn body<E: EventBody>(&self) -> Option<E> {
+        E::decode(&self.event_type, &self.data).ok().flatten()
+    }
+}
+
+#[derive(Deserialize)]
+struct Snapshot {
+    documents: Vec<Value>,
+}
+
+/// A live stream; dropping it ends it.
+pub struct Live {
+    news: mpsc::Receiver<News>,
+}
+
+impl Live {
+    pub(super) fn follow(person: Person, path: String, seen: Option<String>) -> Self {
+        let (teller, news) = mpsc::channel(QUEUE_MAX);
+        let reader = Reader {
+            person,
+            path,
+            seen,
+            stamp: None,
+            teller: teller.clone(),
+        };
+        tokio::spawn(async move {
+            tokio::select! {
+                () = teller.closed() => {}
+                () = reader.read() => {}
+            }
+        });
+        Self { news }
+    }
+
+    /// The next piece of news; `None` after a refusal. May be dropped while it waits.
+    pub async fn next(&mut self) -> Option<News> {
+        self.news.recv().await
+    }
+}
+
+struct Reader {
+    person: Person,
+    path: String,
+    seen: Option<String>,
+    stamp: Option<String>,
+    teller: mpsc::Sender<News>,
+}
+
+/// How a connection ended.
+enum Ended {
+    /// It gave news before.
+    Late,
+    /// It gave none.
+    Early,
+    /// Nobody will listen any more, or there is nothing to hear.
+    ForGood,
+}
+
+impl Reader {
+    async fn read(mut self) {
+        let started = Instant::now();
+        let mut pause = PAUSE_MIN;
+        loop {
+            match self.connection(started).await {
+                Ended::Late => pause = PAUSE_MIN,
+                Ended::Early => {}
+                Ended::ForGood => return,
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    async fn connection(&mut self, started: Instant) -> Ended {
+        let pass = match self.person.pass().await {
+            Ok(pass) => pass,
+            Err(failure @ Failure::Refused(_)) => return self.refused(failure).await,
+            Err(Failure::Unknown { .. }) => return Ended::Early,
+        };
+        let call = Call::get(&self.path)
+            .having_seen(self.seen.clone())
+            .resuming(self.stamp.clone());
+        let response = match self.person.api().open(&call, pass.caller()).await {
+            Ok(response) => response,
+            Err(why) => {
+                tracing::debug!(path = self.path, why, "live stream is not there");
+                return Ended::Early;
+            }
+        };
+        let status = response.status();
+        match status {
+            StatusCode::OK => self.frames(response.into_body()).await,
+            StatusCode::UNAUTHORIZED => {
+                self.person.forget(&pass).await;
+                Ended::Early
+            }
+            StatusCode::NOT_FOUND if self.stamp.is_none() && started.elapsed() < APPEARS_WITHIN => Ended::Early,
+            _ if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {
+                let refusal = Refusal::of(&call, status, b"");
+                self.refused(Failure::Refused(refusal)).await
+            }
+            _ => Ended::Early,
+        }
+    }
+
+    async fn refused(&mut self, failure: Failure) -> Ended {
+        // Nobody may be listening any more.
+        let _ = self.teller.send(News::Refused(failure)).await;
+        Ended::ForGood
+    }
+
+    async fn frames(&mut self, mut body: Incoming) -> Ended {
+        let mut parser = Parser::default();
+        let mut ended = Ended::Early;
+        if self.stamp.is_some() && self.teller.send(News::Resumed).await.is_err() {
+            return Ended::ForGood;
+        }
+        while let Ok(Some(Ok(frame))) = tokio::time::timeout(SILENCE_MAX, body.frame()).await {
+            let Ok(bytes) = frame.into_data() else { continue };
+            parser.feed(&bytes);
+            while let Some(message) = parser.next() {
+                ended = Ended::Late;
+                let news = match message.event.as_str() {
+                    "snapshot" => serde_json::from_str(&message.data)
+                        .map(|snapshot: Snapshot| News::Snapshot(snapshot.documents)),
+                    _ => serde_json::from_str(&message.data).map(News::Event),
+                };
+                match news {
+                    Ok(news) => {
+                        if self.teller.send(news).await.is_err() {
+                            return Ended::ForGood;
+                        }
+                    }
+                    Err(err) => tracing::warn!(path = self.path, error = %err, "live event is not understood"),
+                }
+                // After it was handed on: a stamp that was never taken must be asked for again.
+                self.stamp = message.id.or(self.stamp.take());
+            }
+        }
+        ended
+    }
+}

@@ -1,0 +1,7 @@
+//! The command line of the platform.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tiffin::cli::main()
+}

@@ -1,0 +1,376 @@
+//! A courier on shift: hears offers, takes them, rides, waits for the food, rings.
+//!
+//! Three things go on at once: listening, riding, and saying where the courier is.
+
+mod road;
+
+use std::collections::{BTreeMap, HashSet};
+
+use anyhow::{Context as _, Result};
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use jiff::{SignedDuration, Timestamp};
+use mesh_contracts::delivery::Event;
+use mesh_contracts::geo::Coordinates;
+use mesh_contracts::id::DeliveryId;
+use mesh_runtime::Clock;
+use tokio::sync::watch;
+
+use super::{key_of, unless_too_late};
+use crate::client::live::Happened;
+use crate::client::{Job, News, Person};
+use road::Road;
+
+/// Two bags of one counter go together if the second is ready within this.
+const TOGETHER_WITHIN: SignedDuration = SignedDuration::from_mins(5);
+
+/// Who rides, from where, until when.
+pub struct Rider {
+    /// The courier.
+    pub person: Person,
+    /// Business time.
+    pub clock: Clock,
+    /// Where the shift begins.
+    pub home: Coordinates,
+    /// From when on no more offers are taken; jobs in hand are finished.
+    pub off_at: Timestamp,
+    /// How fast.
+    pub pace: Pace,
+}
+
+/// How long things take a courier.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// On the bee line.
+    pub speed_m_per_min: u32,
+    /// At the counter: half of it before the food is in hand, half after.
+    pub pickup_service: SignedDuration,
+    /// At the door: half of it before the bag is handed over, half after.
+    pub dropoff_service: SignedDuration,
+    /// Until an offer is answered.
+    pub thinks_for: SignedDuration,
+}
+
+/// Works from now until the end of the shift and the last job in hand.
+pub async fn ride(rider: Rider) -> Result<()> {
+    let road = Road::at(rider.home, rider.clock.clone());
+    let courier = Courier {
+        rider: &rider,
+        road: &road,
+        sight: watch::Sender::new(Sight::default()),
+    };
+    courier.come_on().await?;
+    tokio::select! {
+        done = courier.work() => done,
+        broken = courier.listen() => broken,
+        broken = courier.go_off() => broken,
+        never = road.report(&rider.person) => never,
+    }
+}
+
+/// What the courier's screen shows.
+#[derive(Debug, Clone, Default)]
+struct Sight {
+    /// Jobs and offers.
+    jobs: BTreeMap<DeliveryId, Seen>,
+    /// Counts the jobs taken, so that the oldest is done first.
+    taken: u64,
+    /// Offers being answered.
+    answering: usize,
+    /// The shift is over.
+    off: bool,
+    /// Handed over, whatever a list that lags behind still says.
+    delivered: HashSet<DeliveryId>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    food_ready: bool,
+    /// Once the job is this courier's: its turn, and where it goes.
+    mine: Option<(u64, Job)>,
+}
+
+impl Sight {
+    /// Jobs in hand, oldest first.
+    fn mine(&self) -> Vec<(Job, bool)> {
+        let mut mine: Vec<_> = self
+            .jobs
+            .values()
+            .filter_map(|seen| seen.mine.map(|(turn, job)| (turn, job, seen.food_ready)))
+            .collect();
+        mine.sort_by_key(|(turn, ..)| *turn);
+        mine.into_iter().map(|(_, job, food_ready)| (job, food_ready)).collect()
+    }
+
+    fn take(&mut self, job: Job) {
+        if self.delivered.contains(&job.delivery) {
+            return;
+        }
+        self.taken += 1;
+        let turn = self.taken;
+        let seen = self.jobs.entry(job.delivery).or_default();
+        seen.food_ready |= job.food_ready;
+        seen.mine = Some((seen.mine.map_or(turn, |(turn, _)| turn), job));
+    }
+}
+
+struct Courier<'a> {
+    rider: &'a Rider,
+    road: &'a Road,
+    sight: watch::Sender<Sight>,
+}
+
+/// An offer being answered.
+type Answering<'a> = FuturesUnordered<BoxFuture<'a, Result<()>>>;
+
+impl Courier<'_> {
+    async fn come_on(&self) -> Result<()> {
+        let Rider { person, pace, .. } = self.rider;
+        let told = person.set_shift(true, self.road.here(), pace.speed_m_per_min).await;
+        told.map(drop).context("a courier cannot come on shift")
+    }
+
+    async fn go_off(&self) -> Result<()> {
+        self.rider.clock.sleep_until(self.rider.off_at).await;
+        let told = self.rider.person.set_shift(false, self.road.here(), 0).await;
+        told.context("a courier cannot go off shift")?;
+        self.sight.send_modify(|sight| sight.off = true);
+        std::future::pending().await
+    }
+
+    async fn listen(&self) -> Result<()> {
+        let mut live = self.rider.person.jobs_live();
+        let mut answering = Answering::new();
+        loop {
+            tokio::select! {
+                news = live.next() => match news.context("a courier's live stream ended")? {
+                    News::Snapshot(documents) => {
+                        let jobs: Vec<Job> = documents.iter().filter_map(Job::of).collect();
+                        self.see_all(&jobs, &mut answering);
+                    }
+                    News::Event(happened) => self.hear(&happened, &mut answering).await?,
+                    // Offers may have gone unanswered in between, and with three of them the shift.
+                    News::Resumed => {
+                        if !self.sight.borrow().off {
+                            self.come_on().await?;
+                        }
+                    }
+                    News::Refused(failure) => return Err(failure).context("a courier may not see the own jobs"),
+                },
+                Some(answered) = answering.next() => answered?,
+            }
+        }
+    }
+
+    /// Everything there is; what is gone from it is over.
+    fn see_all<'b>(&'b self, jobs: &[Job], answering: &mut Answering<'b>) {
+        self.sight.send_modify(|sight| {
+            sight.jobs.retain(|known, _| jobs.iter().any(|job| job.delivery == *known));
+            for job in jobs.iter().filter(|job| job.is_mine) {
+                sight.take(*job);
+            }
+        });
+        for job in jobs.iter().filter(|job| !job.is_mine) {
+            self.offered(job.delivery, 0, answering);
+        }
+    }
+
+    async fn hear<'b>(&'b self, happened: &Happened, answering: &mut Answering<'b>) -> Result<()> {
+        let Ok(delivery) = happened.stream.parse::<DeliveryId>() else {
+            return Ok(());
+        };
+        let change = |what: fn(&mut BTreeMap<DeliveryId, Seen>, DeliveryId)| {
+            self.sight.send_modify(|sight| what(&mut sight.jobs, delivery));
+        };
+        match happened.body::<Event>() {
+            Some(Event::Offered { attempt, .. }) => self.offered(delivery, attempt, answering),
+            Some(Event::FoodReady { .. }) => change(|jobs, delivery| {
+                if let Some(seen) = jobs.get_mut(&delivery) {
+                    seen.food_ready = true;
+                }
+            }),
+            Some(Event::OfferLapsed { .. }) => {
+                change(|jobs, delivery| {
+                    jobs.remove(&delivery);
+                });
+                // The third one in a row ends the shift, and it was not the courier who wanted that.
+                if !self.sight.borrow().off {
+                    self.come_on().await?;
+                }
+            }
+            Some(
+                Event::Declined { .. } | Event::Dropped { .. } | Event::Delivered { .. } | Event::Cancelled { .. },
+            ) => change(|jobs, delivery| {
+                jobs.remove(&delivery);
+            }),
+            Some(Event::Opened { .. } | Event::Assigned { .. } | Event::PickedUp { .. } | Event::Attempted { .. })
+            | None => {}
+        }
+        Ok(())
+    }
+
+    fn offered<'b>(&'b self, delivery: DeliveryId, attempt: u32, answering: &mut Answering<'b>) {
+        self.sight.send_modify(|sight| {
+            sight.jobs.entry(delivery).or_default();
+            sight.answering += 1;
+        });
+        answering.push(Box::pin(async move {
+            let answered = self.answer(delivery, attempt).await;
+            self.sight.send_modify(|sight| sight.answering -= 1);
+            answered
+        }));
+    }
+
+    async fn answer(&self, delivery: DeliveryId, attempt: u32) -> Result<()> {
+        let Rider { person, clock, pace, .. } = self.rider;
+        clock.sleep_until(clock.now() + pace.thinks_for).await;
+        let offer = format!("{delivery}/{attempt}");
+        if self.sight.borrow().off {
+            return unless_too_late(person.decline_job(delivery, &key_of("decline", offer)).await).map(drop);
+        }
+        let told = person.accept_job(delivery, &key_of("take", offer)).await;
+        let Some(reply) = unless_too_late(told)? else {
+            return Ok(());
+        };
+        let jobs = person.jobs(reply.token).await?;
+        let taken = jobs.into_iter().find(|job| job.delivery == delivery && job.is_mine);
+        if let Some(job) = taken {
+            self.sight.send_modify(|sight| sight.take(job));
+        }
+        Ok(())
+    }
+
+    /// One round after the other: to the counter, then to every door.
+    async fn work(&self) -> Result<()> {
+        while let Some((job, _)) = self.next_job().await {
+            let bags = self.fetch(job).await?;
+            self.bring(bags).await?;
+        }
+        Ok(())
+    }
+
+    /// The oldest job in hand; nothing once the shift is over and no job is left.
+    async fn next_job(&self) -> Option<(Job, bool)> {
+        let mut sight = self.sight.subscribe();
+        loop {
+            let now = sight.borrow_and_update().clone();
+            if let Some(first) = now.mine().into_iter().next() {
+                return Some(first);
+            }
+            if now.off && now.answering == 0 {
+                return None;
+            }
+            sight.changed().await.expect("we hold the sender");
+        }
+    }
+
+    /// Goes to a counter and comes away with what is in hand then.
+    async fn fetch(&self, first: Job) -> Result<Vec<Job>> {
+        let pace = self.rider.pace;
+        let mut bags = Vec::new();
+        if first.picked_up {
+            bags.push(first);
+            return Ok(bags);
+        }
+        self.road.go(first.pickup, pace.speed_m_per_min).await;
+        self.road.stay(pace.pickup_service / 2).await;
+        let mut next = Some(first);
+        while let Some(job) = next {
+            if self.is_called(job.delivery).await {
+                let told = self.rider.person.pick_up(job.delivery, &key_of("pick-up", job.delivery)).await;
+                if unless_too_late(told)?.is_some() {
+                    bags.push(job);
+                } else {
+                    self.forget(job.delivery);
+                }
+            }
+            next = self.one_more_here(first.pickup, &bags);
+        }
+        self.road.stay(pace.pickup_service / 2).await;
+        Ok(bags)
+    }
+
+    /// Waits until the kitchen calls it; false if it is this courier's job no more.
+    async fn is_called(&self, delivery: DeliveryId) -> bool {
+        let mut sight = self.sight.subscribe();
+        loop {
+            let seen = sight.borrow_and_update().jobs.get(&delivery).copied();
+            match seen {
+                None => return false,
+                Some(seen) if seen.food_ready => return true,
+                Some(_) => sight.changed().await.expect("we hold the sender"),
+            }
+        }
+    }
+
+    /// Another job of the same counter that is worth waiting for.
+    fn one_more_here(&self, counter: Coordinates, bags: &[Job]) -> Option<Job> {
+        let soon = self.rider.clock.now() + TOGETHER_WITHIN;
+        let mine = self.sight.borrow().mine();
+        mine.into_iter()
+            .filter(|(job, _)| job.pickup == counter && !job.picked_up)
+            .filter(|(job, _)| bags.iter().all(|bag| bag.delivery != job.delivery))
+            .find(|(job, food_ready)| *food_ready || job.ready_by <= soon)
+            .map(|(job, _)| job)
+    }
+
+    /// Brings every bag to its door, the nearest first.
+    async fn bring(&self, mut bags: Vec<Job>) -> Result<()> {
+        let Rider { person, pace, .. } = self.rider;
+        loop {
+            let here = self.road.here();
+            bags.sort_by_key(|bag| std::cmp::Reverse(here.distance_m(bag.door)));
+            let Some(bag) = bags.pop() else {
+                return Ok(());
+            };
+            self.road.go(bag.door, pace.speed_m_per_min).await;
+            self.road.stay(pace.dropoff_service / 2).await;
+            let photo = format!("photo-{}", bag.delivery);
+            let told = person.deliver(bag.delivery, photo, &key_of("deliver", bag.delivery)).await;
+            unless_too_late(told)?;
+            self.sight.send_modify(|sight| {
+                sight.delivered.insert(bag.delivery);
+            });
+            self.forget(bag.delivery);
+            self.road.stay(pace.dropoff_service / 2).await;
+        }
+    }
+
+    /// Done, or taken away: not to be looked at again, whatever the live stream still has to say.
+    fn forget(&self, delivery: DeliveryId) {
+        self.sight.send_modify(|sight| {
+            sight.jobs.remove(&delivery);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(id: u128, pickup_e6: i32) -> Job {
+        Job {
+            delivery: DeliveryId(uuid::Uuid::from_u128(id)),
+            is_mine: true,
+            picked_up: false,
+            food_ready: false,
+            ready_by: Timestamp::UNIX_EPOCH,
+            pickup: Coordinates::new(pickup_e6, 0).expect("on earth"),
+            door: Coordinates::new(0, 0).expect("on earth"),
+        }
+    }
+
+    #[test]
+    fn the_oldest_job_comes_first_even_if_it_is_seen_again() {
+        let mut sight = Sight::default();
+        sight.take(job(9, 1));
+        sight.take(job(1, 2));
+        sight.take(Job {
+            food_ready: true,
+            ..job(9, 1)
+        });
+        let order: Vec<u128> = sight.mine().iter().map(|(job, _)| job.delivery.uuid().as_u128()).collect();
+        assert_eq!(order, [9, 1]);
+        assert!(sight.mine()[0].1, "what was heard of it later counts");
+    }
+}

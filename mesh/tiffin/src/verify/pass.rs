@@ -1,0 +1,306 @@
+//! One pass over all stores: notes heads, waits for readers, reads everything once, and asks each rule.
+//!
+//! The order of reading is what makes a platform that goes on working look consistent: what could only have come first
+//! is read last.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use mesh_contracts::envelope::Envelope;
+use mesh_contracts::id::{OrderId, PaymentId};
+use mesh_contracts::subject::Context;
+use mesh_contracts::view::person;
+
+use super::collect::{CHUNK, Chunk, Database, KeptProfile, Stores};
+use super::documents::{Stored, folded};
+use super::findings::{Breach, Invariant, Report};
+use super::keys::{self, Effects, Sent};
+use super::lateness::{self, Moment};
+use super::money::{self, Account, Claim};
+use super::orders::{self, Standing};
+use super::readers::{self, Behind, Keeps, READERS, Reader, Versions};
+use super::stock;
+use crate::client::history;
+
+/// How long readers have to reach the heads that were noted.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether they have.
+const POLL: Duration = Duration::from_millis(200);
+
+/// Whose profiles user-info keeps.
+const PEOPLE: &str = "user-master";
+
+/// Heads, of streams and of the bus.
+type Heads = BTreeMap<Context, Versions>;
+
+pub(super) async fn over(stores: &Stores) -> Result<Report> {
+    let mut pass = Pass {
+        stores,
+        report: Report::default(),
+        sent: BTreeMap::new(),
+        acknowledged: BTreeSet::new(),
+        orders: BTreeMap::new(),
+        claims: BTreeMap::new(),
+        accounts: BTreeMap::new(),
+        effects: Effects::new(),
+    };
+    // What clients were told of is in the stores already.
+    pass.read_history()?;
+    let heads = stores.heads().await?;
+    pass.readers(&heads).await?;
+    // Asked before payments are read: what is booked here and quiet since cannot be news to the provider.
+    let ledger = stores.provider.ledger().await?;
+    pass.report.checked.ledger_entries = ledger.entries.len() as u64;
+    for database in &stores.masters {
+        pass.streams(database, &heads).await?;
+    }
+    pass.strangers(&heads).await?;
+    pass.profiles().await?;
+    pass.conclude(&ledger).await?;
+    Ok(pass.report)
+}
+
+struct Pass<'a> {
+    stores: &'a Stores,
+    report: Report,
+    sent: BTreeMap<String, Sent>,
+    acknowledged: BTreeSet<String>,
+    orders: BTreeMap<String, Standing>,
+    claims: BTreeMap<String, Claim>,
+    accounts: BTreeMap<String, Account>,
+    effects: Effects,
+}
+
+impl Pass<'_> {
+    fn read_history(&mut self) -> Result<()> {
+        for line in history::read(&self.stores.history)? {
+            let line = line?;
+            self.report.checked.history_lines += 1;
+            self.acknowledged.extend(keys::acknowledged_order(&line).map(str::to_owned));
+            keys::gather(&mut self.sent, line);
+        }
+        Ok(())
+    }
+
+    /// I10.
+    async fn readers(&mut self, heads: &Heads) -> Result<()> {
+        let bus_heads = self.stores.bus_heads().await?;
+        let started = Instant::now();
+        let mut lagging = Lagging::all(heads);
+        loop {
+            lagging.look_again(self.stores, heads).await?;
+            let behind = self.stores.behind(&bus_heads).await?;
+            let is_over = started.elapsed() > PATIENCE;
+            if is_over || (lagging.is_nobody() && behind.is_empty()) {
+                self.report.checked.readings = lagging.readings;
+                self.report.add(Invariant::I10, lagging.breaches(heads, &behind));
+                return Ok(());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Everything that can be told of one stream alone, and what I1, I2 and I9 need of it.
+    async fn streams(&mut self, database: &Database, heads: &Heads) -> Result<()> {
+        let owned = heads.iter().filter(|(context, _)| context.owner() == database.master);
+        let streams: Vec<&str> = owned.flat_map(|(_, heads)| heads.keys()).map(String::as_str).collect();
+        for streams in streams.chunks(CHUNK) {
+            // Documents first: events may be ahead of them, never behind.
+            let shown = self.shown(streams).await?;
+            let chunk = database.chunk(streams).await?;
+            for (reader, documents) in &shown {
+                self.compare(reader, streams, documents, &chunk);
+            }
+            for stream in streams {
+                let events = chunk.events.get(*stream).map(Vec::as_slice).unwrap_or_default();
+                self.stream(database.master, stream, events, &chunk);
+            }
+        }
+        Ok(())
+    }
+
+    async fn shown(&self, streams: &[&str]) -> Result<Vec<(Reader, BTreeMap<String, Stored>)>> {
+        let mut shown = Vec::new();
+        for reader in READERS {
+            let Keeps::Documents(kind) = reader.keeps else { continue };
+            let ours: Vec<&str> = streams.iter().copied().filter(|stream| stream.starts_with(reader.prefix)).collect();
+            if !ours.is_empty() {
+                shown.push((reader, self.stores.documents(reader.service, kind, &ours).await?));
+            }
+        }
+        Ok(shown)
+    }
+
+    /// I5, of these streams.
+    fn compare(&mut self, reader: &Reader, streams: &[&str], documents: &BTreeMap<String, Stored>, chunk: &Chunk) {
+        let Keeps::Documents(kind) = reader.keeps else { return };
+        for stream in streams.iter().filter(|stream| stream.starts_with(reader.prefix)) {
+            let events = chunk.events.get(*stream).map(Vec::as_slice).unwrap_or_default();
+            self.report.checked.documents += 1;
+            let breach = folded(reader.service, kind, stream, documents.get(*stream), events);
+            self.report.add(Invariant::I5, breach);
+        }
+    }
+
+    fn stream(&mut self, master: &'static str, stream: &str, events: &[Envelope], chunk: &Chunk) {
+        self.report.checked.events += events.len() as u64;
+        for event in events {
+            keys::note(&mut self.effects, master, event);
+        }
+        if stream.parse::<OrderId>().is_ok() {
+            let head = chunk.heads.get(stream).copied().unwrap_or_default();
+            self.report.checked.orders += 1;
+            self.report.add(Invariant::I4, orders::path(stream, head, events));
+            self.claims
+                .extend(money::claim(events).map(|claim| (stream.to_owned(), claim)));
+            let standing = Standing {
+                status: orders::status(events),
+                deadlines: chunk.deadlines.get(stream).cloned().unwrap_or_default(),
+            };
+            if !events.is_empty() {
+                self.orders.insert(stream.to_owned(), standing);
+            }
+        } else if let Ok(payment) = stream.parse::<PaymentId>() {
+            self.report.checked.payments += 1;
+            let order = payment.order().to_string();
+            self.accounts.extend(money::account(events).map(|account| (order, account)));
+        } else if Context::of_stream(stream) == Some(Context::Point) {
+            self.report.checked.food_points += 1;
+            self.report.add(Invariant::I3, stock::conserved(stream, events));
+        }
+    }
+
+    /// I5, of documents whose streams nobody knows.
+    async fn strangers(&mut self, heads: &Heads) -> Result<()> {
+        for reader in READERS {
+            let Keeps::Documents(kind) = reader.keeps else { continue };
+            let known = heads.get(&reader.context);
+            let mut shown = self.stores.shown(reader.service, kind).await?;
+            shown.retain(|stream| !known.is_some_and(|known| known.contains_key(stream)));
+            let owner = self.stores.database(reader.context.owner())?;
+            for streams in shown.chunks(CHUNK) {
+                let streams: Vec<&str> = streams.iter().map(String::as_str).collect();
+                // Some may be younger than the heads.
+                let existing = owner.existing(&streams).await?;
+                let strange = streams.iter().filter(|stream| !existing.iter().any(|known| known == *stream));
+                let breaches: Vec<Breach> = strange
+                    .map(|stream| Breach::of(*stream, format!("{} ({kind}): a document of nothing", reader.service)))
+                    .collect();
+                self.report.add(Invariant::I5, breaches);
+            }
+        }
+        Ok(())
+    }
+
+    /// I5, of the personal data beside the events.
+    async fn profiles(&mut self) -> Result<()> {
+        let kept = self.stores.profiles().await?;
+        let people = self.stores.database(PEOPLE)?;
+        for (id, kept) in kept {
+            let (profile, events) = people.person(&id).await?;
+            let person = events.iter().fold(None, |person, envelope| match envelope.body() {
+                Ok(Some(event)) => person::fold(person, &event, envelope.at),
+                Ok(None) | Err(_) => person,
+            });
+            let what = unlike_its_rows(&kept, person.as_ref(), profile.as_ref());
+            self.report.checked.documents += 1;
+            self.report.add(Invariant::I5, what.map(|what| Breach::of(id, what)));
+        }
+        Ok(())
+    }
+
+    /// I1, I2, I8 and I9: read last, what could only have come first.
+    async fn conclude(&mut self, ledger: &money::Ledger) -> Result<()> {
+        let (mut timers, mut kept) = (Vec::new(), Vec::new());
+        for database in &self.stores.masters {
+            kept.extend(database.kept().await?);
+        }
+        let clock = &self.stores.clock;
+        // Before the timers are read: those that are there then were there at this moment, or are younger.
+        let moment = Moment {
+            business: clock.now(),
+            wall: clock.wall(),
+            rate: clock.rate(),
+        };
+        for database in &self.stores.masters {
+            timers.extend(database.timers().await?);
+        }
+        let placed = kept.iter().filter(|kept| kept.master == "order-master" && kept.status == 201);
+        // Orders placed since the heads were noted were not looked at.
+        let looked_at = |stream: &str| self.orders.contains_key(stream);
+        let gone = placed.filter(|kept| kept.head == 0 || looked_at(&kept.stream));
+        self.acknowledged.extend(gone.map(|kept| kept.stream.clone()));
+        self.report.checked.timers = timers.len() as u64;
+        self.report.checked.commands = kept.len() as u64;
+
+        let i1 = orders::ended_or_waiting(&self.acknowledged, &self.orders, &moment);
+        self.report.add(Invariant::I1, i1);
+        let i2 = money::settled(&self.claims, &self.accounts, ledger, moment.wall);
+        self.report.add(Invariant::I2, i2);
+        self.report.add(Invariant::I8, lateness::overdue(&timers, &moment));
+        let i9 = keys::once(&kept, &self.effects, &self.sent, moment.wall);
+        self.report.add(Invariant::I9, i9);
+        Ok(())
+    }
+}
+
+/// Names members, never what is in them.
+fn unlike_its_rows(
+    kept: &KeptProfile,
+    person: Option<&person::Person>,
+    profile: Option<&mesh_contracts::api::Profile>,
+) -> Option<String> {
+    let (Some(person), Some(profile)) = (person.filter(|person| !person.erased), profile) else {
+        return Some("user-info keeps the data of somebody who is gone".to_owned());
+    };
+    if kept.profile_version > person.profile_version {
+        return Some(format!(
+            "user-info has version {} of a profile that stands at {}",
+            kept.profile_version, person.profile_version
+        ));
+    }
+    // An old one is noticed by its version and never answered.
+    let is_current = kept.profile_version == person.profile_version;
+    (is_current && kept.profile != *profile).then(|| "user-info keeps other data than user-master".to_owned())
+}
+
+/// Readers that have not reached the heads yet, and where they stand.
+struct Lagging {
+    readers: Vec<(Reader, Versions)>,
+    readings: u64,
+    looked: bool,
+}
+
+impl Lagging {
+    fn all(heads: &Heads) -> Self {
+        let readings = READERS.iter().map(|reader| reader.owed(heads).count() as u64).sum();
+        Self {
+            readers: READERS.map(|reader| (reader, Versions::new())).into(),
+            readings,
+            looked: false,
+        }
+    }
+
+    /// Reads anew where those stand that were not at the head when last looked at.
+    async fn look_again(&mut self, stores: &Stores, heads: &Heads) -> Result<()> {
+        for (reader, reached) in &mut self.readers {
+            let lagging = readers::lags(reader, heads, reached);
+            let streams: Vec<&str> = lagging.keys().map(String::as_str).collect();
+            reached.extend(stores.reached(reader, &streams).await?);
+        }
+        self.readers
+            .retain(|(reader, reached)| !readers::lags(reader, heads, reached).is_empty());
+        self.looked = true;
+        Ok(())
+    }
+
+    fn is_nobody(&self) -> bool {
+        self.looked && self.readers.is_empty()
+    }
+
+    fn breaches(&self, heads: &Heads, behind: &[Behind]) -> Vec<Breach> {
+        readers::at_the_head(heads, &self.readers, behind)
+    }
+}
