@@ -17,6 +17,8 @@ pub struct Config {
     pub public: Option<Public>,
     /// Where the other services are.
     pub upstreams: Upstreams,
+    /// Calls in flight to one service at most.
+    pub calls_max: usize,
     /// Joins the tokens of two masters into one.
     pub signer: Signer,
     /// Who must have issued a token.
@@ -41,10 +43,11 @@ impl Config {
         let common = Common::from_settings(settings);
         Self {
             public: public(settings, &common),
-            upstreams: settings.parse(
-                "TIFFIN_UPSTREAMS",
-                "",
-                "service=host:port, separated by commas; who is not named is expected at SERVICE:4000, as in a cluster",
+            upstreams: Upstreams::from_settings(settings),
+            calls_max: settings.parse(
+                "TIFFIN_CALLS_MAX",
+                "256",
+                "calls in flight per service: half of it for browsing, three quarters with purchases, all with work",
             ),
             signer: process::signer(settings),
             issuer: settings.text(

@@ -69,7 +69,7 @@ impl Gateway {
         Arc::new(Self {
             verifier: Verifier::new(keys, &config.issuer, &config.audience),
             ready,
-            services: Services::new(&mesh.client(), &config.upstreams),
+            services: Services::new(&mesh.client(), config),
             signer: config.signer.clone(),
             region: config.common.region.clone(),
             home_country: config.home_country,

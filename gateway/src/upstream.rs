@@ -2,7 +2,6 @@
 //!
 //! Knows no routes and no roles but what is more urgent than what.
 
-use std::error::Error as StdError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -13,13 +12,15 @@ use http::{HeaderName, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use mesh_identity::client::CALL_TIMEOUT;
-use mesh_identity::{Client, ClientError, Upstream, Upstreams};
+use mesh_identity::{Client, ClientError, Upstream};
+use mesh_runtime::problem::with_sources;
 use mesh_runtime::{Problem, headers};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use crate::Answer;
 use crate::ask::Ask;
+use crate::config::Config;
 
 /// Pauses before a call is sent again that surely, or harmlessly, failed: long enough together for a
 /// supervisor to restart the service, within the two seconds that a client waits anyway.
@@ -59,8 +60,8 @@ pub(crate) struct Services {
 }
 
 impl Services {
-    pub(crate) fn new(client: &Client, upstreams: &Upstreams) -> Self {
-        let service = |name| Service::new(client.clone(), upstreams.get(name));
+    pub(crate) fn new(client: &Client, config: &Config) -> Self {
+        let service = |name| Service::new(client.clone(), config.upstreams.get(name), config.calls_max);
         Self {
             order_master: service("order-master"),
             basket_master: service("basket-master"),
@@ -87,18 +88,6 @@ pub(crate) enum Urgency {
     Work,
 }
 
-impl Urgency {
-    /// Calls in flight per service up to which this is still served. Each step leaves a quarter of
-    /// all seats to what is more urgent; a service answers some thousands a second with 256 in flight.
-    fn seats_max(self) -> usize {
-        match self {
-            Self::Browsing => 128,
-            Self::Purchase => 192,
-            Self::Work => 256,
-        }
-    }
-}
-
 /// One service, with its limits.
 pub(crate) struct Service {
     client: Client,
@@ -108,11 +97,11 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    fn new(client: Client, upstream: Upstream) -> Self {
+    fn new(client: Client, upstream: Upstream, calls_max: usize) -> Self {
         Self {
             client,
             upstream,
-            seats: Seats::default(),
+            seats: Seats::new(calls_max),
             retrying: Semaphore::new(RETRYING_MAX),
         }
     }
@@ -232,8 +221,9 @@ impl Service {
 }
 
 /// Calls in flight. Nobody waits for a seat: who gets none is told when to come back.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Seats {
+    all: usize,
     taken: AtomicUsize,
 }
 
@@ -242,10 +232,24 @@ struct Seats {
 struct Seat<'a>(&'a AtomicUsize);
 
 impl Seats {
+    fn new(all: usize) -> Self {
+        let taken = AtomicUsize::new(0);
+        Self { all, taken }
+    }
+
     fn take(&self, urgency: Urgency) -> Option<Seat<'_>> {
         let before = self.taken.fetch_add(1, Ordering::Relaxed);
         let seat = Seat(&self.taken);
-        (before < urgency.seats_max()).then_some(seat)
+        (before < self.open_to(urgency)).then_some(seat)
+    }
+
+    /// Each step leaves a quarter of all seats to what is more urgent.
+    fn open_to(&self, urgency: Urgency) -> usize {
+        match urgency {
+            Urgency::Browsing => self.all / 2,
+            Urgency::Purchase => self.all * 3 / 4,
+            Urgency::Work => self.all,
+        }
     }
 }
 
@@ -253,17 +257,6 @@ impl Drop for Seat<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-fn with_sources(err: &dyn StdError) -> String {
-    let mut text = err.to_string();
-    let mut source = err.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 fn is_broken(err: &ClientError) -> bool {
@@ -302,7 +295,7 @@ mod tests {
 
     #[test]
     fn browsing_is_turned_away_before_purchases_and_those_before_work() {
-        let seats = Seats::default();
+        let seats = Seats::new(256);
         let browsing = fill(&seats, Urgency::Browsing);
         let purchases = fill(&seats, Urgency::Purchase);
         let work = fill(&seats, Urgency::Work);
@@ -312,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_refused_call_and_a_finished_one_leave_no_seat_taken() {
-        let seats = Seats::default();
+        let seats = Seats::new(256);
         drop(fill(&seats, Urgency::Work));
         assert_eq!(seats.taken.load(Ordering::Relaxed), 0);
         assert!(seats.take(Urgency::Browsing).is_some());

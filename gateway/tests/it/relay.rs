@@ -9,7 +9,7 @@ use http::{HeaderValue, StatusCode};
 use mesh_contracts::user::Role;
 use serde_json::json;
 
-use crate::site::{Site, answer_json, ask, get, refusal};
+use crate::site::{CALLS_MAX, Site, answer_json, ask, get, refusal};
 
 const ORDER: &str = "/v1/orders/ord_0000000000000000000000001z";
 
@@ -518,9 +518,9 @@ async fn browsing_is_turned_away_while_a_kitchens_command_still_gets_through() {
         Response::builder().body(Body::from_stream(never)).unwrap()
     });
     let (door, token) = (site.public(), site.token(Role::Customer));
-    let waiting = futures::future::join_all((0..128).map(|_| door.send(get(ORDER, &token))));
+    let waiting = futures::future::join_all((0..CALLS_MAX / 2).map(|_| door.send(get(ORDER, &token))));
     let turned_away = async {
-        crate::site::eventually("the seats are taken", || async { site.calls().len() == 128 }).await;
+        crate::site::eventually("the seats are taken", || async { site.calls().len() == CALLS_MAX / 2 }).await;
         (
             door.send(get(ORDER, &token)).await,
             door.send(ask(

@@ -42,6 +42,9 @@ pub const ISSUER: &str = "https://tiffin.local";
 pub const AUDIENCE: &str = "tiffin";
 pub const SECRET: &str = "a consistency secret of the tests";
 
+/// Few enough to be taken at once by a test that wants to.
+pub const CALLS_MAX: usize = 16;
+
 /// What a service was asked.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -172,6 +175,7 @@ impl Site {
                 ("TIFFIN_TLS_DIR", tls_dir.to_str().unwrap()),
                 ("TIFFIN_UPSTREAMS", &self.upstreams()),
                 ("TIFFIN_CONSISTENCY_SECRET", SECRET),
+                ("TIFFIN_CALLS_MAX", &CALLS_MAX.to_string()),
             ],
         );
         let config = Config::from_settings(&mut settings);

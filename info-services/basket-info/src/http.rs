@@ -8,12 +8,11 @@ use mesh_contracts::id::OrderId;
 use mesh_contracts::user::Role;
 use mesh_identity::Caller;
 use mesh_identity::peer::{self, GATEWAY};
+use mesh_projection::freshness::Fresh;
 use mesh_runtime::extract::Path;
 use mesh_runtime::{Problem, server};
 
 use crate::App;
-use crate::error::Error;
-use crate::freshness::Fresh;
 use crate::projector::{Baskets, Payments};
 use crate::view;
 
@@ -27,13 +26,13 @@ pub fn router(app: App) -> Router {
     server::with_layers(people)
 }
 
-async fn basket(State(app): State<App>, caller: Caller, fresh: Fresh) -> Result<Response, Error> {
+async fn basket(State(app): State<App>, caller: Caller, fresh: Fresh) -> Result<Response, Problem> {
     caller.require(Role::Customer)?;
     let id = caller.subject.basket().to_string();
     let read = app.projection.get::<Baskets>(&id).await?;
     let (version, basket) = read.map_or((0, view::empty()), |read| (read.version, read.doc));
     // Every change of a basket matters to whoever checks it out.
-    Ok(fresh.answer(&format!("{version}.{version}"), basket))
+    Ok(fresh.answer(&format!("{version}.{version}"), &basket))
 }
 
 async fn payment(
@@ -41,12 +40,12 @@ async fn payment(
     caller: Caller,
     Path(order): Path<OrderId>,
     fresh: Fresh,
-) -> Result<Response, Error> {
+) -> Result<Response, Problem> {
     caller.require_any(&[Role::Customer, Role::Operator])?;
     let read = app.projection.get::<Payments>(&order.payment().to_string()).await?;
     let read = read
         .filter(|read| caller.role == Role::Operator || read.doc.customer == caller.subject)
         .ok_or_else(Problem::not_found)?;
     let tag = format!("{}.{}", read.version, read.doc.status_version);
-    Ok(fresh.answer(&tag, view::Payment::from(read.doc)))
+    Ok(fresh.answer(&tag, &view::Payment::from(read.doc)))
 }

@@ -5,13 +5,11 @@
 pub mod projector;
 pub mod view;
 
-pub mod freshness;
 pub mod http;
-
-pub mod error;
 
 pub mod config;
 
+use axum::extract::FromRef;
 use mesh_projection::Projection;
 use mesh_runtime::consistency::Signer;
 
@@ -23,4 +21,16 @@ pub const NAME: &str = "basket-info";
 pub struct App {
     pub projection: Projection,
     pub signer: Signer,
+}
+
+impl FromRef<App> for Projection {
+    fn from_ref(app: &App) -> Self {
+        app.projection.clone()
+    }
+}
+
+impl FromRef<App> for Signer {
+    fn from_ref(app: &App) -> Self {
+        app.signer.clone()
+    }
 }

@@ -12,13 +12,12 @@ use mesh_contracts::geo::{Coordinates, Country};
 use mesh_contracts::id::FoodPointId;
 use mesh_identity::Caller;
 use mesh_identity::peer::{self, GATEWAY};
+use mesh_projection::freshness::Fresh;
 use mesh_runtime::extract::Query;
 use mesh_runtime::{Problem, server};
 use serde::Deserialize;
 
 use crate::App;
-use crate::error::Error;
-use crate::freshness::Fresh;
 use crate::shop::Shop;
 use crate::view::{self, Listed};
 
@@ -49,10 +48,10 @@ async fn menu(
     _: Caller,
     Query(which): Query<WhichMenu>,
     fresh: Fresh,
-) -> Result<Response, Error> {
+) -> Result<Response, Problem> {
     let shop = app.shop(which.country, &fresh).await?;
     let menu = view::menu(&shop, which.country, which.food_point_id).ok_or_else(Problem::not_found)?;
-    Ok(fresh.answer(&menu))
+    Ok(fresh.answer_by_content(&menu))
 }
 
 #[derive(Deserialize)]
@@ -89,10 +88,10 @@ async fn food_points(
     caller: Caller,
     Query(which): Query<WhichPoints>,
     fresh: Fresh,
-) -> Result<Response, Error> {
+) -> Result<Response, Problem> {
     let from = which.from()?;
     if !(1..=PAGE_MAX).contains(&which.limit) {
-        return Err(bad_query("limit", &format!("must be from 1 to {PAGE_MAX}")).into());
+        return Err(bad_query("limit", &format!("must be from 1 to {PAGE_MAX}")));
     }
     let behind = match &which.cursor {
         Some(cursor) => Some(Place::parse(cursor).ok_or_else(|| bad_query("cursor", "not a cursor that we gave"))?),
@@ -108,7 +107,7 @@ async fn food_points(
         let point = shop.point(place.id)?;
         Some(view::food_point(place.id, point, &caller, from, now))
     });
-    Ok(fresh.answer(&Listed {
+    Ok(fresh.answer_by_content(&Listed {
         items: items.collect(),
         next_cursor: next.map(Place::cursor),
     }))
@@ -144,7 +143,7 @@ fn places(shop: &Shop, from: Option<Coordinates>) -> impl Iterator<Item = Place>
 }
 
 impl App {
-    async fn shop(&self, country: Country, fresh: &Fresh) -> Result<Arc<Shop>, Error> {
+    async fn shop(&self, country: Country, fresh: &Fresh) -> Result<Arc<Shop>, Problem> {
         if fresh.is_demanded() {
             self.shops.newest(country).await
         } else {

@@ -6,13 +6,11 @@ pub mod projector;
 pub mod shop;
 pub mod view;
 
-pub mod freshness;
 pub mod http;
-
-pub mod error;
 
 pub mod config;
 
+use axum::extract::FromRef;
 use mesh_projection::Projection;
 use mesh_runtime::Clock;
 use mesh_runtime::consistency::Signer;
@@ -30,4 +28,16 @@ pub struct App {
     pub shops: Shops,
     /// Opening hours are on business time.
     pub clock: Clock,
+}
+
+impl FromRef<App> for Projection {
+    fn from_ref(app: &App) -> Self {
+        app.projection.clone()
+    }
+}
+
+impl FromRef<App> for Signer {
+    fn from_ref(app: &App) -> Self {
+        app.signer.clone()
+    }
 }

@@ -13,9 +13,10 @@ use mesh_contracts::order::Need;
 use mesh_contracts::view::point::FoodPoint;
 use mesh_contracts::view::product::Product;
 use mesh_projection::{ListError, Projection, View};
+use mesh_runtime::Problem;
+use mesh_runtime::problem::with_sources;
 use moka::future::Cache;
 
-use crate::error::Error;
 use crate::projector::{COUNTRY, FoodPoints, Products};
 
 /// Shorter than anyone notices on a menu; under load it saves nearly every read.
@@ -75,14 +76,15 @@ impl Shops {
     }
 
     /// As it was a moment ago; many askers cause one read.
-    pub async fn recent(&self, country: Country) -> Result<Arc<Shop>, Error> {
+    pub async fn recent(&self, country: Country) -> Result<Arc<Shop>, Problem> {
         let load = async { self.load(country).await.map(Arc::new) };
-        Ok(self.kept.try_get_with(country, load).await?)
+        let shop = self.kept.try_get_with(country, load).await;
+        shop.map_err(|err| Problem::unavailable("read model", with_sources(&*err)))
     }
 
     /// As it is now, for a reader who has seen something that must be in it.
-    pub async fn newest(&self, country: Country) -> Result<Arc<Shop>, Error> {
-        let shop = Arc::new(self.load(country).await.map_err(Arc::new)?);
+    pub async fn newest(&self, country: Country) -> Result<Arc<Shop>, Problem> {
+        let shop = Arc::new(self.load(country).await?);
         self.kept.insert(country, shop.clone()).await;
         Ok(shop)
     }

@@ -10,6 +10,7 @@ use mesh_contracts::id::{DeliveryId, FoodPointId, OrderId};
 use mesh_contracts::user::Role;
 use mesh_identity::Caller;
 use mesh_identity::peer::{self, GATEWAY};
+use mesh_projection::freshness::Fresh;
 use mesh_projection::{RESUME_HEADER, Read, View};
 use mesh_runtime::extract::{Path, Query};
 use mesh_runtime::json::Json;
@@ -18,8 +19,6 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::App;
-use crate::error::Error;
-use crate::freshness::Fresh;
 use crate::projector::{COURIER, CUSTOMER, Deliveries, OrderDocument, Orders, POINT, topic};
 use crate::view::{self, ActiveCourier, Listed};
 
@@ -64,7 +63,7 @@ async fn orders(
     caller: Caller,
     Query(part): Query<Part>,
     _: Fresh,
-) -> Result<Json<Listed>, Error> {
+) -> Result<Json<Listed>, Problem> {
     caller.require(Role::Customer)?;
     let customer = caller.subject.to_string();
     let show = |read: Read<OrderDocument>| view::order(&read.doc, &caller, &app.signer);
@@ -76,10 +75,10 @@ async fn order(
     caller: Caller,
     Path(id): Path<OrderId>,
     fresh: Fresh,
-) -> Result<Response, Error> {
+) -> Result<Response, Problem> {
     let read = app.order_for(&caller, id).await?;
     let tag = format!("{}.{}", read.version, read.doc.order.status_version);
-    Ok(fresh.answer(&tag, view::order(&read.doc, &caller, &app.signer)))
+    Ok(fresh.answer(&tag, &view::order(&read.doc, &caller, &app.signer)))
 }
 
 /// order-master remembers; that it is this caller's order, we know.
@@ -88,7 +87,7 @@ async fn history(
     caller: Caller,
     Path(id): Path<OrderId>,
     _: Fresh,
-) -> Result<Json<Vec<HistoryEntry>>, Error> {
+) -> Result<Json<Vec<HistoryEntry>>, Problem> {
     app.order_for(&caller, id).await?;
     let path = format!("/orders/{id}/history");
     let entries = app.client.get_json(&app.order_master, &path).await?;
@@ -101,7 +100,7 @@ async fn order_live(
     headers: HeaderMap,
     Path(id): Path<OrderId>,
     _: Fresh,
-) -> Result<Response, Error> {
+) -> Result<Response, Problem> {
     app.order_for(&caller, id).await?;
     app.live_orders(topic::order(id), &headers, caller).await
 }
@@ -112,7 +111,7 @@ async fn tickets(
     Path(id): Path<FoodPointId>,
     Query(part): Query<Part>,
     _: Fresh,
-) -> Result<Json<Listed>, Error> {
+) -> Result<Json<Listed>, Problem> {
     must_run(&caller, id)?;
     let show = |read: Read<OrderDocument>| view::order(&read.doc, &caller, &app.signer);
     app.list::<Orders>(POINT, &id.to_string(), part, show).await
@@ -124,7 +123,7 @@ async fn point_live(
     headers: HeaderMap,
     Path(id): Path<FoodPointId>,
     _: Fresh,
-) -> Result<Response, Error> {
+) -> Result<Response, Problem> {
     must_run(&caller, id)?;
     app.live_orders(topic::point(id), &headers, caller).await
 }
@@ -134,20 +133,20 @@ async fn jobs(
     caller: Caller,
     Query(part): Query<Part>,
     _: Fresh,
-) -> Result<Json<Listed>, Error> {
+) -> Result<Json<Listed>, Problem> {
     caller.require(Role::Courier)?;
     let courier = caller.subject.courier().to_string();
     app.list::<Deliveries>(COURIER, &courier, part, |read| view::job(&read))
         .await
 }
 
-async fn courier_live(State(app): State<App>, caller: Caller, headers: HeaderMap, _: Fresh) -> Result<Response, Error> {
+async fn courier_live(State(app): State<App>, caller: Caller, headers: HeaderMap, _: Fresh) -> Result<Response, Problem> {
     caller.require(Role::Courier)?;
     let topic = topic::courier(caller.subject.courier());
     app.live::<Deliveries>(topic, &headers, |read| view::job(&read)).await
 }
 
-async fn active_courier(State(app): State<App>, Path(id): Path<DeliveryId>) -> Result<Json<ActiveCourier>, Error> {
+async fn active_courier(State(app): State<App>, Path(id): Path<DeliveryId>) -> Result<Json<ActiveCourier>, Problem> {
     let read = app.projection.get::<Deliveries>(&id.to_string()).await?;
     let read = read.ok_or_else(Problem::not_found)?;
     Ok(Json(ActiveCourier::from(&read.doc)))
@@ -155,10 +154,10 @@ async fn active_courier(State(app): State<App>, Path(id): Path<DeliveryId>) -> R
 
 impl App {
     /// The order, if it is the caller's business.
-    async fn order_for(&self, caller: &Caller, id: OrderId) -> Result<Read<OrderDocument>, Error> {
+    async fn order_for(&self, caller: &Caller, id: OrderId) -> Result<Read<OrderDocument>, Problem> {
         let read = self.projection.get::<Orders>(&id.to_string()).await?;
         let read = read.filter(|read| view::concerns(&read.doc, caller));
-        Ok(read.ok_or_else(Problem::not_found)?)
+        read.ok_or_else(Problem::not_found)
     }
 
     async fn list<V: View>(
@@ -167,17 +166,17 @@ impl App {
         value: &str,
         part: Part,
         show: impl Fn(Read<V::Doc>) -> Value,
-    ) -> Result<Json<Listed>, Error> {
+    ) -> Result<Json<Listed>, Problem> {
         if !(1..=PAGE_MAX).contains(&part.limit) {
             let problem = Problem::bad_request("the query is not valid");
-            return Err(problem.field("limit", format!("must be from 1 to {PAGE_MAX}")).into());
+            return Err(problem.field("limit", format!("must be from 1 to {PAGE_MAX}")));
         }
         let cursor = part.cursor.as_deref();
         let page = self.projection.list::<V>(index, value, cursor, part.limit).await?;
         Ok(Json(view::page(page, show)))
     }
 
-    async fn live_orders(&self, topic: String, headers: &HeaderMap, caller: Caller) -> Result<Response, Error> {
+    async fn live_orders(&self, topic: String, headers: &HeaderMap, caller: Caller) -> Result<Response, Problem> {
         let signer = self.signer.clone();
         let show = move |read: Read<OrderDocument>| view::order(&read.doc, &caller, &signer);
         self.live::<Orders>(topic, headers, show).await
@@ -188,7 +187,7 @@ impl App {
         topic: String,
         headers: &HeaderMap,
         show: impl Fn(Read<V::Doc>) -> Value + Send + Sync + 'static,
-    ) -> Result<Response, Error> {
+    ) -> Result<Response, Problem> {
         let seen = headers.get(RESUME_HEADER).and_then(|seen| seen.to_str().ok());
         let shutdown = self.shutdown.clone();
         Ok(self.projection.live::<V>(topic, seen, shutdown, show).await?)

@@ -5,13 +5,11 @@
 pub mod projector;
 pub mod view;
 
-pub mod freshness;
 pub mod http;
-
-pub mod error;
 
 pub mod config;
 
+use axum::extract::FromRef;
 use mesh_identity::{Client, Upstream};
 use mesh_projection::Projection;
 use mesh_runtime::Shutdown;
@@ -29,4 +27,16 @@ pub struct App {
     pub order_master: Upstream,
     /// Live streams end with it.
     pub shutdown: Shutdown,
+}
+
+impl FromRef<App> for Projection {
+    fn from_ref(app: &App) -> Self {
+        app.projection.clone()
+    }
+}
+
+impl FromRef<App> for Signer {
+    fn from_ref(app: &App) -> Self {
+        app.signer.clone()
+    }
 }

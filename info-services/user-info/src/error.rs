@@ -1,7 +1,5 @@
 //! The one answer to "no".
 
-use std::error::Error as StdError;
-
 use axum::response::{IntoResponse, Response};
 use mesh_identity::ClientError;
 use mesh_projection::Unavailable;
@@ -28,7 +26,7 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
             Error::Refused(problem) => problem,
-            Error::Unavailable(unavailable) => Self::unavailable("read model", causes(&unavailable)),
+            Error::Unavailable(err) => err.into(),
             Error::Master(err) => err.into(),
             Error::Redis(err) => Self::unavailable("redis", err),
         }
@@ -39,15 +37,4 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         Problem::from(self).into_response()
     }
-}
-
-fn causes(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -9,13 +9,13 @@ use mesh_contracts::id::{CourierId, DeliveryId};
 use mesh_contracts::user::Role;
 use mesh_identity::Caller;
 use mesh_identity::peer::{self, GATEWAY};
+use mesh_projection::freshness::Fresh;
 use mesh_runtime::extract::Path;
 use mesh_runtime::json::Json;
 use mesh_runtime::{Problem, server};
 
 use crate::App;
 use crate::error::Error;
-use crate::freshness::Fresh;
 use crate::projector::{Couriers, Deliveries};
 use crate::view::Courier;
 
@@ -33,7 +33,7 @@ pub fn router(app: App) -> Router {
 async fn me(State(app): State<App>, caller: Caller, fresh: Fresh) -> Result<Response, Error> {
     let kept = app.profiles.of(caller.subject).await?.ok_or_else(Problem::not_found)?;
     let tag = format!("{0}.{0}", kept.profile_version);
-    Ok(fresh.answer(&tag, kept.profile))
+    Ok(fresh.answer(&tag, &kept.profile))
 }
 
 async fn courier(
@@ -47,7 +47,7 @@ async fn courier(
     let read = read.ok_or_else(Problem::not_found)?;
     let tag = format!("{}.{}", read.version, read.doc.status_version);
     let courier = read.doc;
-    Ok(fresh.answer(&tag, Courier { id, courier }))
+    Ok(fresh.answer(&tag, &Courier { id, courier }))
 }
 
 /// Only while the job is the courier's: before and after, the address does not exist.

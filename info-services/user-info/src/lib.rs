@@ -7,13 +7,13 @@ pub mod view;
 
 pub mod profiles;
 
-pub mod freshness;
 pub mod http;
 
 pub mod error;
 
 pub mod config;
 
+use axum::extract::FromRef;
 use mesh_projection::Projection;
 use mesh_runtime::consistency::Signer;
 
@@ -28,4 +28,16 @@ pub struct App {
     pub projection: Projection,
     pub signer: Signer,
     pub profiles: Profiles,
+}
+
+impl FromRef<App> for Projection {
+    fn from_ref(app: &App) -> Self {
+        app.projection.clone()
+    }
+}
+
+impl FromRef<App> for Signer {
+    fn from_ref(app: &App) -> Self {
+        app.signer.clone()
+    }
 }

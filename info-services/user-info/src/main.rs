@@ -1,13 +1,11 @@
 //! user-info: `serve` (default), `--help`.
 
-use bytes::Bytes;
-use http::Request;
+use mesh_bus::Bus;
 use mesh_bus::feed::Feeds;
-use mesh_bus::{BoxError, Bus};
-use mesh_identity::{Client, Mesh, Upstreams};
+use mesh_identity::Mesh;
 use mesh_projection::Projection;
 use mesh_runtime::admin::{self, Ready};
-use mesh_runtime::process::{self, Command};
+use mesh_runtime::process::{self, Command, endless};
 use mesh_runtime::{Settings, Shutdown, server, telemetry};
 use user_info::config::Config;
 use user_info::profiles::Profiles;
@@ -34,7 +32,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let admin_listener = process::listen(common.admin_listen).await?;
     let bus = Bus::connect(config.bus).await?;
     let client = mesh.client();
-    let feeds = feeds(client.clone(), config.upstreams.clone());
+    let feeds = Feeds::over(client.clone(), config.upstreams.clone());
     let projection = Projection::connect(config.redis.clone(), feeds).await?;
     let user_master = config.upstreams.get("user-master");
     let profiles = Profiles::new(projection.clone(), &config.redis, client, user_master)?;
@@ -48,44 +46,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     tokio::try_join!(
         server::serve(listener, mesh.server(), routes::router(app), shutdown.clone()),
         admin::serve(admin_listener, ready.clone(), shutdown.clone()),
-        ok(projecting),
-        ok(profiles.follow(bus, shutdown.clone())),
-        ok(tell_filled(&projection, ready, shutdown)),
+        endless(projecting),
+        endless(profiles.follow(bus, shutdown.clone())),
+        endless(projection.tell_filled(ready, shutdown)),
     )?;
     Ok(())
-}
-
-/// What never fails stands among what may.
-async fn ok(work: impl Future<Output = ()>) -> std::io::Result<()> {
-    work.await;
-    Ok(())
-}
-
-/// Ready while every view is complete.
-async fn tell_filled(projection: &Projection, ready: Ready, shutdown: Shutdown) {
-    let mut filled = projection.filled();
-    loop {
-        ready.set("filled", *filled.borrow_and_update());
-        tokio::select! {
-            () = shutdown.triggered() => return,
-            changed = filled.changed() => if changed.is_err() { return },
-        }
-    }
-}
-
-/// The masters' events, asked of them under our own identity.
-fn feeds(client: Client, upstreams: Upstreams) -> Feeds {
-    Feeds::new(move |owner, path| {
-        let (client, upstream) = (client.clone(), upstreams.get(owner));
-        async move {
-            let answer = client
-                .request(&upstream, Request::get(path).body(Bytes::new())?)
-                .await?;
-            if answer.status().is_success() {
-                Ok(answer.into_body())
-            } else {
-                Err(BoxError::from(format!("{upstream} answered {}", answer.status())))
-            }
-        }
-    })
 }

@@ -106,7 +106,10 @@ impl Profiles {
         for (stream, version) in newest {
             verdicts.insert(stream, self.catch_up(stream, version).await);
         }
-        batch.iter().map(|event| verdicts[event.stream.as_str()].clone()).collect()
+        batch
+            .iter()
+            .map(|event| verdicts[event.stream.as_str()].clone())
+            .collect()
     }
 
     async fn catch_up(&self, stream: &str, version: u64) -> Verdict {
@@ -148,7 +151,11 @@ impl Profiles {
     async fn keep(&self, id: UserId, kept: &Kept) -> Result<(), Error> {
         let text = serde_json::to_string(kept).expect("profiles have string keys");
         let mut redis = self.redis.clone();
-        redis::cmd("SET").arg(self.key(id)).arg(text).exec_async(&mut redis).await?;
+        redis::cmd("SET")
+            .arg(self.key(id))
+            .arg(text)
+            .exec_async(&mut redis)
+            .await?;
         // The person may have been erased while we fetched.
         let person = self.projection.get::<People>(&id.to_string()).await?;
         if person.is_none_or(|person| person.doc.erased) {

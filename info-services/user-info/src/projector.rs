@@ -22,8 +22,7 @@ const DELIVERIES_DURABLE: &str = "user-info-deliveries";
 pub fn run(projection: &Projection, bus: &Bus, shutdown: &Shutdown) -> impl Future<Output = ()> + Send + use<> {
     let people = projection.run::<People>(bus, Context::User, "usr_", NAME, shutdown.clone());
     let couriers = projection.run::<Couriers>(bus, Context::Courier, "cou_", NAME, shutdown.clone());
-    let deliveries =
-        projection.run::<Deliveries>(bus, Context::Courier, "dlv_", DELIVERIES_DURABLE, shutdown.clone());
+    let deliveries = projection.run::<Deliveries>(bus, Context::Courier, "dlv_", DELIVERIES_DURABLE, shutdown.clone());
     async {
         tokio::join!(people, couriers, deliveries);
     }

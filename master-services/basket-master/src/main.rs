@@ -1,17 +1,14 @@
 //! The process: settings, connections, everything that runs, and the drain.
 
-use ::http::{Request, StatusCode};
-use anyhow::Context as _;
-use axum::body::Bytes;
 use basket_master::config::Config;
 use basket_master::provider::Provider;
 use basket_master::{App, NAME, http, run};
+use mesh_bus::Bus;
 use mesh_bus::feed::Feeds;
-use mesh_bus::{BoxError, Bus};
-use mesh_eventstore::{Store, StoreConfig, migrate};
-use mesh_identity::{Client, Mesh, Upstreams};
+use mesh_eventstore::{Store, migrate};
+use mesh_identity::Mesh;
 use mesh_runtime::admin::{self, Ready};
-use mesh_runtime::process::{self, Command};
+use mesh_runtime::process::{self, Command, endless};
 use mesh_runtime::{Settings, Shutdown, server, telemetry};
 
 #[tokio::main]
@@ -21,10 +18,7 @@ async fn main() -> anyhow::Result<()> {
     match process::command(&settings, &[Command::Serve, Command::Migrate])? {
         None => Ok(()),
         Some(Command::Migrate) => {
-            let owner = config
-                .postgres_owner_url
-                .context("TIFFIN_POSTGRES_OWNER_URL is required to migrate")?;
-            Ok(migrate::run(owner.expose(), sqlx::migrate!("../../migrations/basket-master")).await?)
+            Ok(migrate::run(config.owner.url()?, sqlx::migrate!("../../migrations/basket-master")).await?)
         }
         Some(Command::Serve) => {
             settings.finish()?;
@@ -40,15 +34,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mesh = Mesh::load(&config.common.tls_dir, NAME)?;
     let listener = process::listen(config.common.mesh_listen).await?;
     let admin_listener = process::listen(config.common.admin_listen).await?;
-    let store = StoreConfig::new(config.postgres_url.expose(), NAME);
-    let store = Store::connect(store, config.common.clock)
+    let store = Store::connect(config.store, config.common.clock)
         .await
         .map_err(anyhow::Error::from_boxed)?;
     let bus = Bus::connect(config.bus).await?;
     let provider = Provider::new(mesh.client(), config.payments.upstream, config.payments.key);
     let app = App::new(store, provider, config.signer, config.payments.webhook_secret);
     let ready = Ready::new(&["bus"]);
-    let feeds = feeds(mesh.client(), config.upstreams);
+    let feeds = Feeds::over(mesh.client(), config.upstreams);
     tokio::try_join!(
         server::serve(listener, mesh.server(), http::router(app.clone()), shutdown.clone()),
         admin::serve(admin_listener, ready.clone(), shutdown.clone()),
@@ -58,25 +51,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             ready.set("bus", true);
             Ok(())
         },
-        async {
-            run(app, bus.clone(), feeds, shutdown.clone()).await;
-            Ok(())
-        },
+        endless(run(app, bus.clone(), feeds, shutdown.clone())),
     )?;
     Ok(())
-}
-
-fn feeds(client: Client, upstreams: Upstreams) -> Feeds {
-    Feeds::new(move |owner, path| {
-        let (client, upstream) = (client.clone(), upstreams.get(owner));
-        async move {
-            let answer = client
-                .request(&upstream, Request::get(path).body(Bytes::new())?)
-                .await?;
-            match answer.status() {
-                StatusCode::OK => Ok(answer.into_body()),
-                status => Err(BoxError::from(format!("{owner} answered {status}"))),
-            }
-        }
-    })
 }

@@ -1,19 +1,18 @@
 //! Every setting of courier-master, with its default and the reason for it.
 
 use mesh_bus::BusConfig;
+use mesh_eventstore::StoreConfig;
+use mesh_eventstore::migrate::Owner;
 use mesh_identity::Upstreams;
 use mesh_runtime::Settings;
 use mesh_runtime::consistency::Signer;
 use mesh_runtime::process::{self, Common};
-use mesh_runtime::settings::Secret;
 
 /// What courier-master is told when it starts.
 pub struct Config {
     pub common: Common,
-    /// As the serving role, which can add events and not change them.
-    pub postgres_url: Secret,
-    /// As the owner of the tables; `migrate` alone needs it.
-    pub postgres_owner_url: Option<Secret>,
+    pub store: StoreConfig,
+    pub owner: Owner,
     pub bus: BusConfig,
     pub upstreams: Upstreams,
     pub signer: Signer,
@@ -23,36 +22,13 @@ impl Config {
     /// Reads them; `settings.finish()` says whether they are good.
     pub fn from_settings(settings: &mut Settings) -> Self {
         let common = Common::from_settings(settings);
-        let bus = bus(settings, &common.region);
         Self {
-            common,
-            postgres_url: settings.secret("TIFFIN_POSTGRES_URL", "this master's own database, as the serving role"),
-            postgres_owner_url: settings
-                .optional_secret("TIFFIN_POSTGRES_OWNER_URL", "the same as its owner; `migrate` needs it, serving must not have it"),
-            bus,
-            upstreams: settings.parse(
-                "TIFFIN_UPSTREAMS",
-                "",
-                "where other services are, as service=host:port with commas; one that is not named is expected at service:4000",
-            ),
+            store: StoreConfig::from_settings(settings),
+            owner: Owner::from_settings(settings),
+            bus: BusConfig::from_settings(settings, &common.region),
+            upstreams: Upstreams::from_settings(settings),
             signer: process::signer(settings),
+            common,
         }
     }
-}
-
-fn bus(settings: &mut Settings, region: &str) -> BusConfig {
-    let url = settings.required("TIFFIN_NATS_URL", "the broker, nats:// or tls://");
-    let user = settings.text(
-        "TIFFIN_NATS_USER",
-        "",
-        "each service has its own; none for a broker without users",
-    );
-    let password = settings.optional_secret("TIFFIN_NATS_PASSWORD", "that user's");
-    let prefix = settings.text(
-        "TIFFIN_BUS_PREFIX",
-        "",
-        "before every name on the bus; only tests share a broker",
-    );
-    let password = password.as_ref().map_or("", Secret::expose);
-    BusConfig::new(url, user, password, region).with_prefix(prefix)
 }

@@ -43,6 +43,10 @@ pub async fn run(app: &App, drained: Drained, shutdown: Shutdown) {
         () = shutdown.triggered() => return,
         () = drained.wait() => {}
     }
+    if let Err(err) = app.catch_up().await {
+        // The bus brings the rest, half a minute later.
+        tracing::warn!(error = %err, "board not caught up");
+    }
     while !shutdown.is_triggered() {
         let again_at = app.look().await.unwrap_or_else(|err| {
             tracing::warn!(error = %err, "dispatch failed, looking again");
@@ -140,6 +144,14 @@ impl App {
     async fn show_courier(&self, id: CourierId) -> Result<(), BoxError> {
         if let Some((courier, version)) = self.couriers.load(id).await? {
             self.board.show_courier(id, &courier, version).await?;
+        }
+        Ok(())
+    }
+
+    /// Shows what happened while nobody showed it.
+    async fn catch_up(&self) -> Result<(), BoxError> {
+        for stream in self.board.behind().await? {
+            self.show_stream(&stream).await?;
         }
         Ok(())
     }

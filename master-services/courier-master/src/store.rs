@@ -56,6 +56,18 @@ impl Board {
         Ok(())
     }
 
+    /// Streams that have moved on since they were shown: what a crash kept from us.
+    pub async fn behind(&self) -> Result<Vec<String>, sqlx::Error> {
+        sqlx::query_scalar(
+            "select s.stream_id from streams s
+             left join dispatch_deliveries d on d.delivery = s.stream_id
+             left join dispatch_couriers c on c.courier = s.stream_id
+             where s.version > coalesce(d.version, c.version, 0)",
+        )
+        .fetch_all(&self.pool)
+        .await
+    }
+
     /// Every delivery that has not ended.
     pub async fn open_deliveries(&self) -> Result<Vec<Delivery>, sqlx::Error> {
         let rows: Vec<Json<Delivery>> = sqlx::query_scalar("select doc from dispatch_deliveries where is_open")

@@ -1,14 +1,13 @@
 //! menu-master: `serve` (default), `migrate`, `--help`.
 
-use anyhow::Context as _;
 use menu_master::config::Config;
 use menu_master::{App, NAME, http as routes};
 use mesh_bus::Bus;
 use mesh_contracts::subject::Context;
-use mesh_eventstore::{Store, StoreConfig, migrate, relay};
+use mesh_eventstore::{Store, migrate, relay};
 use mesh_identity::Mesh;
 use mesh_runtime::admin::{self, Ready};
-use mesh_runtime::process::{self, Command};
+use mesh_runtime::process::{self, Command, endless};
 use mesh_runtime::{Settings, Shutdown, server, telemetry};
 
 #[tokio::main]
@@ -18,10 +17,7 @@ async fn main() -> anyhow::Result<()> {
     match process::command(&settings, &[Command::Serve, Command::Migrate])? {
         None => Ok(()),
         Some(Command::Migrate) => {
-            let owner = config
-                .postgres_owner_url
-                .context("TIFFIN_POSTGRES_OWNER_URL is required to migrate")?;
-            Ok(migrate::run(owner.expose(), sqlx::migrate!("../../migrations/menu-master")).await?)
+            Ok(migrate::run(config.owner.url()?, sqlx::migrate!("../../migrations/menu-master")).await?)
         }
         Some(Command::Serve) => {
             settings.finish()?;
@@ -39,20 +35,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let listener = process::listen(common.mesh_listen).await?;
     let admin_listener = process::listen(common.admin_listen).await?;
     let bus = Bus::connect(config.bus).await?;
-    let store = Store::connect(StoreConfig::new(config.postgres_url.expose(), NAME), common.clock)
+    let store = Store::connect(config.store, common.clock)
         .await
         .map_err(anyhow::Error::from_boxed)?;
     let app = App::new(store.clone(), config.signer);
     tokio::try_join!(
         server::serve(listener, mesh.server(), routes::router(app), shutdown.clone()),
         admin::serve(admin_listener, Ready::default(), shutdown.clone()),
-        ok(relay::run(store, bus, Context::Menu, shutdown.clone())),
+        endless(relay::run(store, bus, Context::Menu, shutdown.clone())),
     )?;
-    Ok(())
-}
-
-/// What never fails stands among what may.
-async fn ok(work: impl Future<Output = ()>) -> std::io::Result<()> {
-    work.await;
     Ok(())
 }

@@ -24,6 +24,21 @@ use crate::domain::{self, Command, Rejection};
 /// Who may read an order's past over the mesh.
 const READERS: &[&str] = &["gateway", "order-info", "tiffin"];
 
+/// Whoever keeps documents, reacts to our events or checks the platform may read them.
+const FEED_READERS: &[&str] = &[
+    "gateway",
+    "basket-master",
+    "menu-master",
+    "point-master",
+    "courier-master",
+    "user-master",
+    "order-info",
+    "basket-info",
+    "menu-info",
+    "user-info",
+    "tiffin",
+];
+
 /// Everything this service answers.
 pub fn router(app: App) -> Router {
     let commands = Router::new()
@@ -38,7 +53,7 @@ pub fn router(app: App) -> Router {
     let history = Router::new()
         .route("/orders/{id}/history", get(history))
         .layer(peer::allow(READERS));
-    let feed = feed::routes(app.store.clone());
+    let feed = feed::routes(app.store.clone()).layer(peer::allow(FEED_READERS));
     server::with_layers(commands.merge(history).with_state(app).merge(feed))
 }
 
@@ -47,7 +62,7 @@ async fn place(State(app): State<App>, caller: Caller, Json(body): Json<PlaceFro
     if body.quote.basket != caller.subject.basket() {
         return Err(Problem::not_found());
     }
-    let key = CommandKey::with_id(body.order.uuid(), &body);
+    let key = CommandKey::with_id(body.order.uuid(), &wish(&body));
     let request = Request::command(caller.actor(), key).created();
     let (id, valid_until, asked_at) = (body.order, body.quote.valid_until, app.clock.wall());
     let placed = prepare(&app, &caller, body).await?;
@@ -59,6 +74,13 @@ async fn place(State(app): State<App>, caller: Caller, Json(body): Json<PlaceFro
         domain::decide(order, Command::Place(Box::new(placed.clone())), now, &policy)
     });
     answer(&app, outcome.await)
+}
+
+/// What tells one wish from another. Not the place: the address may be moved on the map between
+/// a request and its repetition, which still asks for the same.
+fn wish(body: &PlaceFrozen) -> impl Serialize {
+    let address = body.destination.map(|destination| destination.address);
+    (&body.quote, body.kind, address, body.food_point)
 }
 
 async fn cancel(

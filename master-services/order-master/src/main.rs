@@ -1,16 +1,13 @@
 //! order-master: `serve` (default), `migrate`, `--help`.
 
-use anyhow::Context as _;
-use bytes::Bytes;
-use http::Request;
+use mesh_bus::Bus;
 use mesh_bus::feed::Feeds;
-use mesh_bus::{BoxError, Bus};
 use mesh_contracts::subject::Context;
 use mesh_eventstore::inbox::Drained;
-use mesh_eventstore::{Store, StoreConfig, migrate, relay};
-use mesh_identity::{Mesh, Upstreams};
+use mesh_eventstore::{Store, migrate, relay};
+use mesh_identity::Mesh;
 use mesh_runtime::admin::{self, Ready};
-use mesh_runtime::process::{self, Command};
+use mesh_runtime::process::{self, Command, endless};
 use mesh_runtime::{Settings, Shutdown, server, telemetry};
 use order_master::config::Config;
 use order_master::{App, NAME, http as routes, reactions};
@@ -22,10 +19,7 @@ async fn main() -> anyhow::Result<()> {
     match process::command(&settings, &[Command::Serve, Command::Migrate])? {
         None => Ok(()),
         Some(Command::Migrate) => {
-            let owner = config
-                .postgres_owner_url
-                .context("TIFFIN_POSTGRES_OWNER_URL is required to migrate")?;
-            Ok(migrate::run(owner.expose(), sqlx::migrate!("../../migrations/order-master")).await?)
+            Ok(migrate::run(config.owner.url()?, sqlx::migrate!("../../migrations/order-master")).await?)
         }
         Some(Command::Serve) => {
             settings.finish()?;
@@ -43,43 +37,19 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let listener = process::listen(common.mesh_listen).await?;
     let admin_listener = process::listen(common.admin_listen).await?;
     let bus = Bus::connect(config.bus).await?;
-    let store = Store::connect(StoreConfig::new(config.postgres_url.expose(), NAME), common.clock)
+    let store = Store::connect(config.store, common.clock)
         .await
         .map_err(anyhow::Error::from_boxed)?;
     let app = App::new(store.clone(), config.signer);
     let drained = Drained::new();
-    let feeds = feeds(&mesh, config.upstreams);
+    let feeds = Feeds::over(mesh.client(), config.upstreams);
     let hearing = reactions::run(app.clone(), bus.clone(), feeds, &drained, shutdown.clone());
     tokio::try_join!(
         server::serve(listener, mesh.server(), routes::router(app.clone()), shutdown.clone()),
         admin::serve(admin_listener, Ready::default(), shutdown.clone()),
-        ok(relay::run(store, bus, Context::Order, shutdown.clone())),
-        ok(app.fire_timers(drained.clone(), shutdown.clone())),
-        ok(hearing),
+        endless(relay::run(store, bus, Context::Order, shutdown.clone())),
+        endless(app.fire_timers(drained.clone(), shutdown.clone())),
+        endless(hearing),
     )?;
     Ok(())
-}
-
-/// What never fails stands among what may.
-async fn ok(work: impl Future<Output = ()>) -> std::io::Result<()> {
-    work.await;
-    Ok(())
-}
-
-/// Other masters' events, asked of them under our own identity.
-fn feeds(mesh: &Mesh, upstreams: Upstreams) -> Feeds {
-    let client = mesh.client();
-    Feeds::new(move |owner, path| {
-        let (client, upstream) = (client.clone(), upstreams.get(owner));
-        async move {
-            let answer = client
-                .request(&upstream, Request::get(path).body(Bytes::new())?)
-                .await?;
-            if answer.status().is_success() {
-                Ok(answer.into_body())
-            } else {
-                Err(BoxError::from(format!("{upstream} answered {}", answer.status())))
-            }
-        }
-    })
 }

@@ -1,12 +1,10 @@
 //! user-master: `serve` (default), `migrate`, `--help`.
 
-use anyhow::Context as _;
 use mesh_bus::Bus;
 use mesh_eventstore::{Store, StoreConfig, migrate};
 use mesh_identity::Mesh;
 use mesh_runtime::admin::{self, Ready};
-use mesh_runtime::process::{self, Command};
-use mesh_runtime::settings::Secret;
+use mesh_runtime::process::{self, Command, endless};
 use mesh_runtime::{Clock, Settings, Shutdown, server, telemetry};
 use user_master::config::Config;
 use user_master::{App, NAME, http as routes, keys, migrations, provision};
@@ -18,11 +16,10 @@ async fn main() -> anyhow::Result<()> {
     match process::command(&settings, &[Command::Serve, Command::Migrate])? {
         None => Ok(()),
         Some(Command::Migrate) => {
-            let owner = config
-                .postgres_owner_url
-                .context("TIFFIN_POSTGRES_OWNER_URL is required to migrate")?;
-            migrate::run(owner.expose(), migrations()).await?;
-            provision(&connect(&owner, config.common.clock).await?, config.operator).await
+            let owner = config.owner.url()?;
+            migrate::run(owner, migrations()).await?;
+            let store = connect(StoreConfig::new(owner, NAME), config.common.clock).await?;
+            provision(&store, config.operator).await
         }
         Some(Command::Serve) => {
             settings.finish()?;
@@ -40,23 +37,18 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let listener = process::listen(common.mesh_listen).await?;
     let admin_listener = process::listen(common.admin_listen).await?;
     let bus = Bus::connect(config.bus).await?;
-    let store = connect(&config.postgres_url, common.clock).await?;
+    let store = connect(config.store, common.clock).await?;
     let keys = keys::load(store.pool()).await?;
     anyhow::ensure!(!keys.is_empty(), "there is no signing key: run migrate");
     let app = App::new(&store, keys, &config.tokens, config.signer);
     tokio::try_join!(
         server::serve(listener, mesh.server(), routes::router(app.clone()), shutdown.clone()),
         admin::serve(admin_listener, Ready::default(), shutdown.clone()),
-        async {
-            app.run(bus, shutdown.clone()).await;
-            Ok(())
-        },
+        endless(app.run(bus, shutdown.clone())),
     )?;
     Ok(())
 }
 
-async fn connect(url: &Secret, clock: Clock) -> anyhow::Result<Store> {
-    Store::connect(StoreConfig::new(url.expose(), NAME), clock)
-        .await
-        .map_err(anyhow::Error::from_boxed)
+async fn connect(config: StoreConfig, clock: Clock) -> anyhow::Result<Store> {
+    Store::connect(config, clock).await.map_err(anyhow::Error::from_boxed)
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use mesh_contracts::subject::{self, Context};
+use mesh_runtime::Settings;
+use mesh_runtime::settings::Secret;
 use tokio::sync::watch;
 
 /// Longest that a request to the broker may take. JetStream answers within milliseconds;
@@ -56,6 +58,24 @@ impl BusConfig {
             prefix: String::new(),
             region: region.into(),
         }
+    }
+
+    /// Reads `TIFFIN_NATS_URL`, `_USER` and `_PASSWORD`, and `TIFFIN_BUS_PREFIX`.
+    pub fn from_settings(settings: &mut Settings, region: &str) -> Self {
+        let url = settings.required("TIFFIN_NATS_URL", "the broker, nats:// or tls://");
+        let user = settings.text(
+            "TIFFIN_NATS_USER",
+            "",
+            "each service has its own; none for a broker without users",
+        );
+        let password = settings.optional_secret("TIFFIN_NATS_PASSWORD", "that user's");
+        let prefix = settings.text(
+            "TIFFIN_BUS_PREFIX",
+            "",
+            "before every name on the bus; only tests share a broker",
+        );
+        let password = password.as_ref().map_or("", Secret::expose);
+        Self::new(url, user, password, region).with_prefix(prefix)
     }
 
     /// The same with `prefix` before every name.

@@ -1,14 +1,16 @@
 //! The client of the masters' feeds: what the bus lost, the owner still has.
 //!
-//! Knows no HTTP client and no certificate; the service passes a closure that fetches.
+//! Fetches by a closure: over the mesh in services, from memory in tests.
 
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use http::Request;
 use mesh_contracts::envelope::Envelope;
 use mesh_contracts::subject::Context;
+use mesh_identity::{Client, Upstreams};
 use serde::de::DeserializeOwned;
 
 use crate::BoxError;
@@ -59,6 +61,23 @@ impl Feeds {
         Self {
             fetch: Arc::new(move |owner, path| Box::pin(fetch(owner, path))),
         }
+    }
+
+    /// The feeds of the masters at `upstreams`, asked under the identity of `client`.
+    pub fn over(client: Client, upstreams: Upstreams) -> Self {
+        Self::new(move |owner, path| {
+            let (client, upstream) = (client.clone(), upstreams.get(owner));
+            async move {
+                let answer = client
+                    .request(&upstream, Request::get(path).body(Bytes::new())?)
+                    .await?;
+                if answer.status().is_success() {
+                    Ok(answer.into_body())
+                } else {
+                    Err(format!("answered {}", answer.status()).into())
+                }
+            }
+        })
     }
 
     /// Up to `limit` events of one aggregate after version `after`, in order.

@@ -221,6 +221,7 @@ pub struct SetLine {
 
 /// How an order is to be paid.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = PaymentChoice)]
 #[serde(deny_unknown_fields)]
 pub struct Payment {
     /// Card or cash.

@@ -18,6 +18,7 @@ use crate::point::HoldRefusal;
 
 /// Where an order stands, as anyone may see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[schema(as = OrderStatus)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Placed; waits for a hold and for the payment.

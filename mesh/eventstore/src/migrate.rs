@@ -2,12 +2,43 @@
 //!
 //! Runs as the owner role; creates no database and no role.
 
+use mesh_runtime::Settings;
+use mesh_runtime::settings::{ConfigError, ConfigErrors, Secret};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Executor as _};
 
+const OWNER_URL: &str = "TIFFIN_POSTGRES_OWNER_URL";
+
 /// The engine's own books: two migrators in one database must not share a table.
 const ENGINE_TABLE: &str = "_engine_migrations";
+
+/// A master's database as the owner of its tables: `migrate` needs it, serving must not have it.
+pub struct Owner(Option<Secret>);
+
+impl Owner {
+    /// Reads `TIFFIN_POSTGRES_OWNER_URL`.
+    pub fn from_settings(settings: &mut Settings) -> Self {
+        Self(settings.optional_secret(
+            OWNER_URL,
+            "the same as its owner; `migrate` needs it, serving must not have it",
+        ))
+    }
+
+    /// Its URL.
+    ///
+    /// # Errors
+    /// If it was not given.
+    pub fn url(&self) -> Result<&str, ConfigErrors> {
+        let missing = || {
+            ConfigErrors(vec![ConfigError {
+                name: OWNER_URL,
+                complaint: "is required to migrate".to_owned(),
+            }])
+        };
+        self.0.as_ref().map(Secret::expose).ok_or_else(missing)
+    }
+}
 
 /// The engine's tables and functions.
 pub async fn engine(owner_url: &str) -> Result<(), MigrateError> {

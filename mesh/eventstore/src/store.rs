@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mesh_runtime::Clock;
+use mesh_runtime::{Clock, Settings};
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Postgres, Transaction};
@@ -39,6 +39,12 @@ impl StoreConfig {
             batchers: 3,
             pool_size: 6,
         }
+    }
+
+    /// Reads `TIFFIN_POSTGRES_URL`.
+    pub fn from_settings(settings: &mut Settings) -> Self {
+        let url = settings.secret("TIFFIN_POSTGRES_URL", "this master's own database, as the serving role");
+        Self::new(url.expose(), settings.service())
     }
 }
 

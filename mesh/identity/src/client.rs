@@ -19,7 +19,8 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use mesh_runtime::{Problem, deadline, headers, telemetry};
+use mesh_runtime::problem::with_sources;
+use mesh_runtime::{Problem, Settings, deadline, headers, telemetry};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -69,11 +70,21 @@ impl fmt::Display for Upstream {
     }
 }
 
-/// Where all services are: the setting `TIFFIN_UPSTREAMS`, `service=host:port` separated by commas.
+/// Where all services are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Upstreams(HashMap<String, Upstream>);
 
 impl Upstreams {
+    /// Reads `TIFFIN_UPSTREAMS`.
+    pub fn from_settings(settings: &mut Settings) -> Self {
+        settings.parse(
+            "TIFFIN_UPSTREAMS",
+            "",
+            "where other services are, as service=host:port with commas; one that is not named is expected at \
+             service:4000, as in a cluster",
+        )
+    }
+
     /// Where a service is. One that nobody told of is expected under its own name, as in a
     /// cluster, on the port every service has there.
     pub fn get(&self, service: &str) -> Upstream {
@@ -422,15 +433,4 @@ impl From<ClientError> for Problem {
         };
         Self::unavailable(upstream, cause)
     }
-}
-
-fn with_sources(err: &dyn StdError) -> String {
-    let mut text = err.to_string();
-    let mut source = err.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -21,7 +21,8 @@ pub(crate) const REGION: &str = "local";
 /// The first operator, made by `user-master migrate`.
 pub(crate) const OPERATOR_EMAIL: &str = "operator@tiffin.local";
 
-/// Where the provider's webhooks arrive.
+/// Where the provider's webhooks arrive: at the gateway's door to the mesh, since the stand-in
+/// has a certificate of the mesh.
 const WEBHOOK_PATH: &str = "/v1/webhooks/payments";
 
 /// Names and values of a process's environment.
@@ -194,7 +195,7 @@ impl Teller<'_> {
             ("TIFFIN_SANDBOX_KEY", self.secrets.get("payments/key")?),
             (
                 "TIFFIN_SANDBOX_WEBHOOK_URL",
-                format!("https://{}{WEBHOOK_PATH}", self.public),
+                format!("https://{}{WEBHOOK_PATH}", self.ports.get("gateway")?),
             ),
             ("TIFFIN_SANDBOX_WEBHOOK_SECRET", self.secrets.get("payments/webhook")?),
         ])

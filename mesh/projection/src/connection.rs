@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use mesh_bus::feed::Feeds;
 use mesh_contracts::subject::Context;
+use mesh_runtime::admin::Ready;
+use mesh_runtime::{Settings, Shutdown};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Cmd, FromRedisValue, Pipeline, RedisResult};
 use tokio::sync::{Notify, watch};
@@ -49,6 +51,21 @@ impl RedisConfig {
             prefix: prefix.into(),
             ca_file: None,
         }
+    }
+
+    /// Reads `TIFFIN_REDIS_URL` and `TIFFIN_REDIS_PREFIX`.
+    pub fn from_settings(settings: &mut Settings) -> Self {
+        let url = settings.secret(
+            "TIFFIN_REDIS_URL",
+            "the read model's Redis with user and password, redis:// or rediss://",
+        );
+        let prefix = format!("{}:", settings.service());
+        let prefix = settings.text(
+            "TIFFIN_REDIS_PREFIX",
+            &prefix,
+            "before every key and channel; the Redis user may touch nothing else",
+        );
+        Self::new(url.expose(), prefix)
     }
 }
 
@@ -134,6 +151,19 @@ impl Projection {
     /// that is not in Redis is asked of its master.
     pub fn filled(&self) -> watch::Receiver<bool> {
         self.inner.filled.subscribe()
+    }
+
+    /// Keeps the condition `filled` of `ready` at what [`Projection::filled`] says. Returns only
+    /// on shutdown.
+    pub async fn tell_filled(&self, ready: Ready, shutdown: Shutdown) {
+        let mut filled = self.filled();
+        loop {
+            ready.set("filled", *filled.borrow_and_update());
+            tokio::select! {
+                () = shutdown.triggered() => return,
+                changed = filled.changed() => changed.expect("we hold the sender"),
+            }
+        }
     }
 
     /// The prefix of this service's keys.

@@ -13,6 +13,7 @@ mod refill;
 mod run;
 mod write;
 
+pub mod freshness;
 mod live;
 mod read;
 

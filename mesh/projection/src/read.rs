@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use mesh_runtime::Problem;
+use mesh_runtime::problem::with_sources;
 use tokio::time::Instant;
 
 use crate::connection::{Inner, Projection, Shown};
@@ -67,6 +69,12 @@ impl Unavailable {
     }
 }
 
+impl From<Unavailable> for Problem {
+    fn from(err: Unavailable) -> Self {
+        Self::unavailable("read model", with_sources(&err))
+    }
+}
+
 /// Why there is no page.
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
@@ -76,6 +84,17 @@ pub enum ListError {
     /// See [`Unavailable`].
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+}
+
+impl From<ListError> for Problem {
+    fn from(err: ListError) -> Self {
+        match err {
+            ListError::BadCursor => {
+                Self::bad_request("the query is not valid").field("cursor", "not a cursor that we gave")
+            }
+            ListError::Unavailable(err) => err.into(),
+        }
+    }
 }
 
 type Version = Option<u64>;

@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::borrow::Cow;
+use std::error::Error;
 use std::fmt;
 use std::ops::Deref;
 use std::time::Duration;
@@ -267,7 +268,7 @@ impl fmt::Display for Problem {
     }
 }
 
-impl std::error::Error for Problem {}
+impl Error for Problem {}
 
 /// Why an answer is a failure; a response extension that only the request log reads.
 #[derive(Debug, Clone)]
@@ -308,7 +309,7 @@ impl From<PathRejection> for Problem {
 impl From<QueryRejection> for Problem {
     fn from(rejection: QueryRejection) -> Self {
         // The cause without axum's preamble; it names the parameter.
-        let message = std::error::Error::source(&rejection).map_or_else(|| rejection.to_string(), ToString::to_string);
+        let message = Error::source(&rejection).map_or_else(|| rejection.to_string(), ToString::to_string);
         Self::bad_request("the query is not valid").field("query", without_values(&message))
     }
 }
@@ -361,6 +362,19 @@ pub fn layer<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
 /// Takes quoted input out of a parser's message, which would otherwise repeat what was sent.
 pub(crate) fn without_values(message: &str) -> String {
     message.split('"').step_by(2).collect::<Vec<_>>().join("\"…\"")
+}
+
+/// An error and what led to it, for the log: most errors name only who failed and leave the why
+/// to their source.
+pub fn with_sources(err: &dyn Error) -> String {
+    let mut text = err.to_string();
+    let mut source = err.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }
 
 /// Reads what a refused client is still sending, within reason: an answer sent before the body was taken reaches

@@ -119,6 +119,16 @@ pub fn command(settings: &Settings, offered: &[Command]) -> anyhow::Result<Optio
     Ok(Some(asked))
 }
 
+/// Work that ends with the shutdown and cannot fail, so that it can stand in `try_join!` among
+/// what can.
+///
+/// # Errors
+/// Never.
+pub async fn endless(work: impl Future<Output = ()>) -> io::Result<()> {
+    work.await;
+    Ok(())
+}
+
 /// Binds a listener; the error names the address.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ pub mod certificates;
 
 pub use eventually::{eventually, eventually_in};
 pub use process::{ServiceProcess, free_address};
-pub use shared::{Shared, shared};
+pub use shared::{Shared, fresh_folder, remove_at_end, shared};
 pub use stage::{RedisAccess, Stage, run};
 
 pub use mesh_local::servers::{Database, Servers};

@@ -110,11 +110,9 @@ fn start_on_own_thread() -> Result<Shared> {
 }
 
 async fn start() -> Result<Shared> {
-    let base = std::env::temp_dir();
-    sweep(&base);
-    let path = base.join(format!("{PREFIX}{}", random_hex(8)));
+    let path = fresh_folder();
     let data_dir = DataDir::open(&path, false).await?;
-    let caretaker = caretaker(data_dir.path())?;
+    let caretaker = remove_at_end(data_dir.path())?;
     let ports = Ports::open(data_dir.path())?;
     let secrets = Secrets::open(data_dir.path())?;
     let supervisor = Arc::new(Supervisor::new(data_dir.path(), Launcher::foreign())?);
@@ -147,7 +145,12 @@ async fn start() -> Result<Shared> {
     })
 }
 
-fn caretaker(folder: &Path) -> Result<Child> {
+/// Has a data directory removed, with what still runs in it, as soon as what this returns is dropped or this
+/// binary has ended, however that ends. The folder need not be there yet.
+///
+/// # Errors
+/// When there is no shell.
+pub fn remove_at_end(folder: &Path) -> Result<Child> {
     use std::os::unix::process::CommandExt as _;
 
     Command::new("/bin/sh")
@@ -160,6 +163,13 @@ fn caretaker(folder: &Path) -> Result<Child> {
         .process_group(0)
         .spawn()
         .context("cannot start a shell")
+}
+
+/// A path for a data directory of a test binary; nothing is there yet.
+pub fn fresh_folder() -> PathBuf {
+    let base = std::env::temp_dir();
+    sweep(&base);
+    base.join(format!("{PREFIX}{}", random_hex(8)))
 }
 
 /// Removes what test binaries left whose machine or caretaker was killed.

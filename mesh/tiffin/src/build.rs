@@ -46,7 +46,10 @@ async fn build(cargo: &Path, manifest: &Path, folder: &Path) -> Result<()> {
     // What cargo told *us* about our own package would only make the inner run think that something changed.
     for (name, _) in std::env::vars_os() {
         let own = ["CARGO_PKG_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_MANIFEST_"];
-        if name.to_str().is_some_and(|name| own.iter().any(|prefix| name.starts_with(prefix))) {
+        if name
+            .to_str()
+            .is_some_and(|name| own.iter().any(|prefix| name.starts_with(prefix)))
+        {
             command.env_remove(name);
         }
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{order, replay, say, up, verify};
+use crate::{bench, order, replay, say, up, verify};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -35,6 +35,8 @@ enum Command {
     Verify(verify::Args),
     /// Look at one order.
     Order(order::Args),
+    /// Measure what the project promises.
+    Bench(bench::Args),
 }
 
 /// Runs the command that the arguments name.
@@ -64,6 +66,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Replay(args)) => replay::run(args).await,
         Some(Command::Verify(args)) => verify::run(args).await,
         Some(Command::Order(args)) => order::run(args).await,
+        Some(Command::Bench(args)) => bench::run(args).await,
     }
 }
 

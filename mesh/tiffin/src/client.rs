@@ -113,7 +113,12 @@ impl Api {
         let sent_at = Timestamp::now();
         let started = Instant::now();
         let result = match self.request(call, caller) {
-            Ok(request) => self.0.client.request_within(&self.0.door, request, call.timeout()).await,
+            Ok(request) => {
+                self.0
+                    .client
+                    .request_within(&self.0.door, request, call.timeout())
+                    .await
+            }
             Err(err) => return Attempt::Refused(Refusal::before_sending(call, &err)),
         };
         if let Some(key) = call.key() {
@@ -136,7 +141,11 @@ impl Api {
     /// Opens a stream; any status is an answer.
     pub(crate) async fn open(&self, call: &Call, caller: Caller<'_>) -> Result<Response<Incoming>, String> {
         let request = self.request(call, Some(caller)).map_err(|err| err.to_string())?;
-        self.0.client.stream(&self.0.door, request).await.map_err(|err| said(&err))
+        self.0
+            .client
+            .stream(&self.0.door, request)
+            .await
+            .map_err(|err| said(&err))
     }
 
     fn request(&self, call: &Call, caller: Option<Caller<'_>>) -> Result<Request<Bytes>, http::Error> {

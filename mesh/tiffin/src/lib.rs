@@ -15,5 +15,6 @@ pub mod client;
 pub mod replay;
 pub mod simulation;
 
+pub mod bench;
 pub mod order;
 pub mod verify;

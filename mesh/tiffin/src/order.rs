@@ -207,7 +207,9 @@ impl fmt::Display for Table<'_> {
                 "\n{:>3}  {:<20}  {:<event_width$}  {:<actor_width$}  {}",
                 entry.version,
                 // Whole seconds: a business second is less than that at any rate above 1.
-                Timestamp::from_second(entry.at.as_second()).map_err(|_| fmt::Error)?.to_string(),
+                Timestamp::from_second(entry.at.as_second())
+                    .map_err(|_| fmt::Error)?
+                    .to_string(),
                 entry.event_type,
                 entry.actor,
                 entry.because
@@ -247,7 +249,11 @@ mod tests {
 
     fn feeds_of(streams: BTreeMap<String, Vec<Envelope>>) -> Feeds {
         Feeds::new(move |_, path| {
-            let id = path.trim_start_matches("/feed/streams/").split('?').next().unwrap_or_default();
+            let id = path
+                .trim_start_matches("/feed/streams/")
+                .split('?')
+                .next()
+                .unwrap_or_default();
             let is_first_page = path.contains("after=0");
             let page = streams.get(id).filter(|_| is_first_page).cloned().unwrap_or_default();
             async move { Ok(Bytes::from(serde_json::to_vec(&page)?)) }
@@ -282,7 +288,13 @@ mod tests {
         );
         let table = Table(&entries).to_string();
         assert_eq!(table.lines().count(), 5);
-        assert!(table.lines().nth(4).is_some_and(|line| line.contains("timer:order-master")), "{table}");
+        assert!(
+            table
+                .lines()
+                .nth(4)
+                .is_some_and(|line| line.contains("timer:order-master")),
+            "{table}"
+        );
     }
 
     #[tokio::test]

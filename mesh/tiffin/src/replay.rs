@@ -78,7 +78,10 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let shutdown = Shutdown::on_signals()?;
     let steps = Steps::new();
     let instance = Instance::read(&args.dir)?.part(args.from, args.to);
-    ensure!(!instance.orders.is_empty(), "no order is placed in that part of the day");
+    ensure!(
+        !instance.orders.is_empty(),
+        "no order is placed in that part of the day"
+    );
     let played = if args.up {
         on_its_own(&args, &instance, &shutdown, &steps).await
     } else {
@@ -93,7 +96,11 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     } else {
         say::line(&report);
     }
-    Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.is_good() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// A platform that lives as long as the replay.

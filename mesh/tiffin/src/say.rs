@@ -98,7 +98,10 @@ impl Steps {
                 bar.set_style(style("{spinner} {msg} ({elapsed})"));
                 bar.set_message(text.to_owned());
             }
-            None => note(format_args!("[{:>5.1}s] {text}", self.0.started.elapsed().as_secs_f64())),
+            None => note(format_args!(
+                "[{:>5.1}s] {text}",
+                self.0.started.elapsed().as_secs_f64()
+            )),
         }
     }
 

@@ -1,6 +1,5 @@
 //! A running basket-info, the masters it hears, and a gateway that asks it.
 
-use axum::Router;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Request, header};
 use mesh_contracts::id::UserId;
@@ -65,7 +64,7 @@ pub async fn run(body: impl AsyncFnOnce(&mut World)) {
 impl World {
     async fn stopped() -> Self {
         let stage = Stage::new();
-        let baskets = Master::start(&stage, Context::Basket, |_| Router::new()).await;
+        let baskets = Master::start(&stage, Context::Basket).await;
         let redis = stage.redis().await;
         let service = ServiceProcess::new(&stage, SERVICE, env!("CARGO_BIN_EXE_basket-info"))
             .with_redis(&redis)

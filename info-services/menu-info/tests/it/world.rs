@@ -1,6 +1,5 @@
 //! A running menu-info, the masters it hears, and a gateway that asks it.
 
-use axum::Router;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Request, header};
 use mesh_contracts::id::{FoodPointId, UserId};
@@ -76,8 +75,8 @@ pub async fn run(body: impl AsyncFnOnce(&mut World)) {
 impl World {
     async fn stopped() -> Self {
         let stage = Stage::new();
-        let menu = Master::start(&stage, Context::Menu, |_| Router::new()).await;
-        let points = Master::start(&stage, Context::Point, |_| Router::new()).await;
+        let menu = Master::start(&stage, Context::Menu).await;
+        let points = Master::start(&stage, Context::Point).await;
         let redis = stage.redis().await;
         let upstreams = format!("{},{}", menu.upstream(), points.upstream());
         let service = ServiceProcess::new(&stage, SERVICE, env!("CARGO_BIN_EXE_menu-info"))

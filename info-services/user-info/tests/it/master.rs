@@ -30,17 +30,12 @@ pub struct Master {
 
 /// What it has committed.
 #[derive(Clone, Default)]
-pub struct Log {
+struct Log {
     events: Arc<Mutex<Vec<Envelope>>>,
     down: Arc<AtomicBool>,
 }
 
 impl Log {
-    /// Every event of a stream.
-    pub fn of(&self, stream: &str) -> Vec<Envelope> {
-        self.all(|event| event.stream == stream)
-    }
-
     fn all(&self, keep: impl Fn(&Envelope) -> bool) -> Vec<Envelope> {
         let events = self.events.lock().expect("no test panics with this lock");
         events.iter().filter(|event| keep(event)).cloned().collect()
@@ -49,7 +44,7 @@ impl Log {
 
 impl Master {
     /// The owner of a context, answering `more` beside its feed.
-    pub async fn start(stage: &Stage, context: Context, more: impl FnOnce(Log) -> Router) -> Self {
+    pub async fn start(stage: &Stage, context: Context, more: Router) -> Self {
         let service = context.owner();
         let bus = Bus::connect(stage.bus(service)).await.expect("the address is one");
         bus.ensure_streams(&[context]).await.expect("the broker is up");
@@ -61,7 +56,7 @@ impl Master {
             .route("/feed/heads", get(heads))
             .route("/feed/streams/{id}", get(stream))
             .with_state(log.clone())
-            .merge(more(log.clone()))
+            .merge(more)
             .layer(middleware::from_fn_with_state(log.clone(), refuse_when_down));
         let accept = certificates::mesh(service).server();
         tokio::spawn(server::serve(listener, accept, router, Shutdown::new()));

@@ -3,7 +3,7 @@
 use axum::Router;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Request, header};
-use mesh_contracts::id::{FoodPointId, OrderId, UserId};
+use mesh_contracts::id::UserId;
 use mesh_contracts::subject::Context;
 use mesh_contracts::user::Role;
 use mesh_identity::{Caller, Client, Upstream};
@@ -14,12 +14,14 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::master::Master;
+use crate::people::People;
 
 const SERVICE: &str = "user-info";
 
 pub struct World {
     pub stage: Stage,
-    pub orders: Master,
+    pub users: Master,
+    pub people: People,
     pub couriers: Master,
     pub service: ServiceProcess,
     pub upstream: Upstream,
@@ -54,16 +56,6 @@ impl Answer {
         let kind = body["type"].as_str().expect("a problem has a type");
         (self.status, kind.rsplit('/').next().unwrap_or_default().to_owned())
     }
-
-    /// The ids of a list's documents.
-    #[track_caller]
-    pub fn ids(&self) -> Vec<String> {
-        let items = self.json()["items"].as_array().expect("a list").clone();
-        items
-            .iter()
-            .map(|item| item["id"].as_str().expect("an id").to_owned())
-            .collect()
-    }
 }
 
 /// Runs a test on a world of its own, and fails it if an event is left that nobody has handled.
@@ -73,24 +65,21 @@ pub async fn run(body: impl AsyncFnOnce(&mut World)) {
     world.check(body).await;
 }
 
-/// The same, before the service has started.
-pub async fn run_stopped(body: impl AsyncFnOnce(&mut World)) {
-    World::stopped().await.check(body).await;
-}
-
 impl World {
     async fn stopped() -> Self {
         let stage = Stage::new();
-        let orders = Master::start(&stage, Context::Order, history).await;
-        let couriers = Master::start(&stage, Context::Courier, |_| Router::new()).await;
+        let people = People::default();
+        let users = Master::start(&stage, Context::User, people.routes()).await;
+        let couriers = Master::start(&stage, Context::Courier, Router::new()).await;
         let redis = stage.redis().await;
-        let upstreams = format!("{},{}", orders.upstream(), couriers.upstream());
+        let upstreams = format!("{},{}", users.upstream(), couriers.upstream());
         let service = ServiceProcess::new(&stage, SERVICE, env!("CARGO_BIN_EXE_user-info"))
             .with_redis(&redis)
             .env("TIFFIN_UPSTREAMS", upstreams);
         Self {
             stage,
-            orders,
+            users,
+            people,
             couriers,
             upstream: Upstream::new(SERVICE, service.address().to_string()),
             service,
@@ -126,9 +115,34 @@ impl World {
 
     /// Takes from Redis what FLUSHALL does, for our keys alone.
     pub async fn flush(&self) {
-        let client = redis::Client::open(self.redis.url.as_str()).expect("a URL");
-        let mut raw = client.get_multiplexed_async_connection().await.expect("Redis is up");
-        let mut cursor = 0;
+        let keys = self.keys().await;
+        let mut raw = self.raw().await;
+        redis::cmd("DEL")
+            .arg(keys)
+            .exec_async(&mut raw)
+            .await
+            .expect("our keys");
+    }
+
+    /// Takes one person's data from Redis.
+    pub async fn lose_profile(&self, id: UserId) {
+        let mut raw = self.raw().await;
+        let key = self.profile_key(id);
+        redis::cmd("DEL").arg(key).exec_async(&mut raw).await.expect("our key");
+    }
+
+    /// Whether Redis has that person's data.
+    pub async fn keeps_profile(&self, id: UserId) -> bool {
+        self.keys().await.contains(&self.profile_key(id))
+    }
+
+    fn profile_key(&self, id: UserId) -> String {
+        format!("{}profile:{id}", self.redis.prefix)
+    }
+
+    async fn keys(&self) -> Vec<String> {
+        let mut raw = self.raw().await;
+        let (mut all, mut cursor) = (Vec::new(), 0);
         loop {
             let (next, keys): (u64, Vec<String>) = redis::cmd("SCAN")
                 .arg(cursor)
@@ -139,47 +153,41 @@ impl World {
                 .query_async(&mut raw)
                 .await
                 .expect("our user may scan");
-            if !keys.is_empty() {
-                redis::cmd("DEL")
-                    .arg(keys)
-                    .exec_async(&mut raw)
-                    .await
-                    .expect("our keys");
-            }
+            all.extend(keys);
             cursor = next;
             if cursor == 0 {
-                return;
+                return all;
             }
         }
     }
+
+    async fn raw(&self) -> redis::aio::MultiplexedConnection {
+        let client = redis::Client::open(self.redis.url.as_str()).expect("a URL");
+        client.get_multiplexed_async_connection().await.expect("Redis is up")
+    }
 }
 
-pub fn signer() -> Signer {
+fn signer() -> Signer {
     Signer::new(b"a secret that all services of a test share").expect("long enough")
 }
 
 pub fn customer(number: u128) -> Caller {
-    person(Role::Customer, number, Vec::new())
+    person(Role::Customer, number)
 }
 
 pub fn courier(number: u128) -> Caller {
-    person(Role::Courier, number, Vec::new())
+    person(Role::Courier, number)
 }
 
 pub fn operator() -> Caller {
-    person(Role::Operator, 99, Vec::new())
+    person(Role::Operator, 99)
 }
 
-/// Staff of that point.
-pub fn kitchen(point: FoodPointId) -> Caller {
-    person(Role::Kitchen, 98, vec![point])
-}
-
-fn person(role: Role, number: u128, points: Vec<FoodPointId>) -> Caller {
+fn person(role: Role, number: u128) -> Caller {
     Caller {
         subject: UserId(Uuid::from_u128(number)),
         role,
-        points,
+        points: Vec::new(),
         region: None,
     }
 }

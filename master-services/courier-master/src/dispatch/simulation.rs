@@ -100,7 +100,6 @@ pub fn play(orders: &[Order], shifts: &[Shift], speed: u32) -> Day {
     summary(orders, speed, &pickups, &doors)
 }
 
-#[expect(clippy::too_many_arguments, reason = "one rider against everything")]
 fn ride(
     rider: &mut Rider,
     orders: &[Order],

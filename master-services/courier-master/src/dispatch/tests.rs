@@ -79,7 +79,7 @@ fn nobody_is_asked_before_it_is_time_to_leave_and_the_plan_says_when_that_is() {
     // Ten minutes less four on the way and three of margin.
     let again_in = plan.again_at.expect("a time").duration_since(noon());
     assert!(
-        (minutes(5) - again_in).abs() < SignedDuration::from_secs(10),
+        (minutes(3) - again_in).abs() < SignedDuration::from_secs(10),
         "{again_in:?}"
     );
 }

@@ -118,12 +118,41 @@ async fn a_job_is_taken_over_by_the_same_courier_after_a_crash() {
         let courier = world.on_shift(counter()).await;
         let delivery = world.wanted().await;
         world.asked(&courier, delivery).await;
+        world.quiet().await;
         world.service.kill().await;
         world.service.start().await;
         assert_eq!(world.tell(&courier, delivery, "accept", json!({})).await.status, 200);
+        world.quiet().await;
         world.service.kill().await;
         world.service.start().await;
         assert_eq!(world.tell(&courier, delivery, "pick-up", json!({})).await.status, 200);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_dispatch_looks_at_is_written_again_after_it_was_lost() {
+    world::run(async |world| {
+        let courier = world.on_shift(counter()).await;
+        let first = world.wanted().await;
+        world.asked(&courier, first).await;
+        assert_eq!(world.tell(&courier, first, "decline", json!({})).await.status, 200);
+        assert_eq!(world.shift(&courier, json!({ "on": false })).await.status, 200);
+        let other = world.on_shift(door()).await;
+        world.asked(&other, first).await;
+        world.quiet().await;
+        world.service.kill().await;
+        let mut connection = world.connection().await;
+        for lost in ["delete from dispatch_deliveries", "delete from dispatch_couriers"] {
+            sqlx::query(lost)
+                .execute(&mut connection)
+                .await
+                .expect("they are our own");
+        }
+        world.service.start().await;
+        assert_eq!(world.tell(&other, first, "accept", json!({})).await.status, 200);
+        let second = world.wanted().await;
+        world.asked(&other, second).await;
     })
     .await;
 }

@@ -11,7 +11,7 @@ use crate::world::{self, World, counter, pin, stranger};
 
 /// Refused, and nothing was written.
 async fn refused(
-    world: &World,
+    world: &World<'_>,
     courier: &Caller,
     delivery: DeliveryId,
     verb: &str,

@@ -23,7 +23,8 @@ use crate::neighbours::Neighbour;
 pub const SERVICE: &str = "courier-master";
 const SECRET: &str = "the secret of these tests";
 
-pub struct World {
+pub struct World<'a> {
+    stage: &'a Stage,
     pub service: ServiceProcess,
     pub orders: Neighbour,
     pub users: Neighbour,
@@ -54,24 +55,24 @@ impl Answer {
 }
 
 /// Runs a test with a courier-master of its own, and fails it if that leaves work undone.
-pub async fn run(body: impl AsyncFnOnce(&mut World)) {
+pub async fn run(body: impl AsyncFnOnce(&mut World<'_>)) {
     run_at("1", body).await;
 }
 
 /// As [`run`], with a business clock that runs faster.
-pub async fn run_at(rate: &str, body: impl AsyncFnOnce(&mut World)) {
+pub async fn run_at(rate: &str, body: impl AsyncFnOnce(&mut World<'_>)) {
     mesh_testkit::run(async |stage| {
         let mut world = World::new(stage, rate).await;
         body(&mut world).await;
         // While there is still a process that can do the rest.
-        stage.settled().await;
+        world.quiet().await;
     })
     .await;
 }
 
-impl World {
+impl<'a> World<'a> {
     /// Migrated, started and ready.
-    async fn new(stage: &Stage, rate: &str) -> Self {
+    async fn new(stage: &'a Stage, rate: &str) -> Self {
         let orders = Neighbour::start(stage, Context::Order).await;
         let users = Neighbour::start(stage, Context::User).await;
         let database = stage.database().await;
@@ -89,6 +90,7 @@ impl World {
             .await;
         service.start().await;
         Self {
+            stage,
             upstream: Upstream::new(SERVICE, service.address().to_string()),
             gateway: certificates::mesh("gateway").client(),
             service,
@@ -96,6 +98,12 @@ impl World {
             users,
             database,
         }
+    }
+
+    /// Waits until everything said has been heard: what a killed process had not acknowledged comes again only after
+    /// half a minute.
+    pub async fn quiet(&self) {
+        self.stage.settled().await;
     }
 
     pub async fn send(&self, method: Method, path: &str, caller: &Caller, key: Option<&str>, body: Value) -> Answer {

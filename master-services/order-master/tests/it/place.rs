@@ -4,7 +4,7 @@ use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use mesh_contracts::api::PlaceFrozen;
 use mesh_contracts::geo::Coordinates;
-use mesh_contracts::id::{FoodPointId, OrderId, ProductId};
+use mesh_contracts::id::{AddressId, FoodPointId, OrderId, ProductId};
 use mesh_contracts::order::Kind;
 use mesh_contracts::point;
 use mesh_contracts::user::Role;
@@ -27,6 +27,34 @@ async fn a_placed_order_is_created_and_asks_for_a_hold_and_its_repeat_is_answere
             again.headers()["tiffin-consistency"]
         );
         assert_eq!(world.types(order.order).await, ["order.created", "hold.requested"]);
+        world
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_repeat_may_come_with_the_address_moved_on_the_map_but_not_with_another_address() {
+    run(async |stage| {
+        let world = World::new(stage).await;
+        let order = world.order();
+        let first = world.post(&world.customer, "/orders", &order).await;
+        assert_eq!(first.status(), StatusCode::CREATED);
+        let before = world.events().await;
+
+        let mut moved = order.clone();
+        moved.destination.as_mut().expect("a delivery").place.at.lat_e6 += 1_000;
+        let again = world.post(&world.customer, "/orders", &moved).await;
+        assert_eq!((first.status(), first.body()), (again.status(), again.body()));
+
+        let mut elsewhere = order.clone();
+        elsewhere.destination.as_mut().expect("a delivery").address = AddressId::new_v7();
+        let mut dearer = order;
+        dearer.quote.basket_version += 1;
+        for other in [elsewhere, dearer] {
+            let refused = world.post(&world.customer, "/orders", &other).await;
+            assert_eq!(kind(&refused), "idempotency_key_reused");
+        }
+        assert_eq!(world.events().await, before);
         world
     })
     .await;

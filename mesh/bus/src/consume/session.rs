@@ -14,9 +14,11 @@ use mesh_runtime::Shutdown;
 use super::{Subscription, Verdict, state_of};
 use crate::{BoxError, Bus};
 
-/// The broker hands an event out again if it was not acknowledged for so long: longer than any
-/// handler needs while its database restarts.
-const ACK_WAIT: Duration = Duration::from_secs(30);
+/// The broker hands an event out again if it heard nothing of it for so long. What a killed
+/// process had in hand is late by this much, so it is short. A handler that needs longer says so
+/// meanwhile (`settle`), and what is handed out again while it waits for its turn is a duplicate,
+/// which versions tell apart.
+pub(super) const ACK_WAIT: Duration = Duration::from_secs(5);
 
 /// Events out at once per consumer, several batches of the largest size in use.
 const UNACKED_MAX: i64 = 1_024;

@@ -4,14 +4,16 @@
 
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::time::Duration;
 
-use async_nats::jetstream::Message;
+use async_nats::jetstream::{AckKind, Message};
 use futures::FutureExt as _;
 use mesh_contracts::envelope::Envelope;
+use tokio::time::{Instant, Interval};
 
 use super::Verdict;
-use super::session::Session;
+use super::session::{ACK_WAIT, Session};
 use crate::{BoxError, DeadLetter, Poisoned, wire};
 
 /// Tries of an event that may be poison.
@@ -23,6 +25,10 @@ const PAUSE_MIN: Duration = Duration::from_millis(20);
 /// Longest pause while a dependency is away: how much later than necessary we may notice that
 /// it is back.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// How often the broker is told that we still have an event: one message lost or late must not
+/// cost it.
+const PROGRESS_PERIOD: Duration = Duration::from_millis(ACK_WAIT.as_millis() as u64 / 3);
 
 /// An event that is not settled yet.
 struct Open {
@@ -46,10 +52,11 @@ where
     pub(super) async fn settle(&self, batch: Vec<Message>) {
         let mut open = self.read(batch).await;
         let mut pause = PAUSE_MIN;
+        let mut progress = tokio::time::interval_at(Instant::now() + PROGRESS_PERIOD, PROGRESS_PERIOD);
         loop {
-            let verdicts = self.judge(&open).await;
+            let verdicts = keeping(&open, &mut progress, self.judge(&open)).await;
             open = self.carry_out(open, verdicts).await;
-            if open.is_empty() || !self.pause(&mut pause).await {
+            if open.is_empty() || !keeping(&open, &mut progress, self.pause(&mut pause)).await {
                 return;
             }
         }
@@ -199,6 +206,22 @@ where
         }
         *pause = (*pause * 2).min(PAUSE_MAX);
         true
+    }
+}
+
+/// Does some work on events, and tells the broker from time to time that they are in our hands.
+async fn keeping<T>(open: &[Open], progress: &mut Interval, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            _ = progress.tick() => {}
+        }
+        for one in open {
+            if let Err(err) = one.message.ack_with(AckKind::Progress).await {
+                tracing::debug!(error = %err, "progress not told");
+            }
+        }
     }
 }
 

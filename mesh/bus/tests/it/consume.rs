@@ -1,9 +1,11 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use mesh_bus::{Bus, Subscription, Verdict};
 use mesh_contracts::subject::Context;
-use mesh_testkit::{Stage, eventually};
+use mesh_runtime::Shutdown;
+use mesh_testkit::{Stage, eventually, eventually_in};
 
 use crate::events::{DURABLE, Notes, consume, event, note_everything, publish, stream};
 use crate::own_server::OwnServer;
@@ -118,6 +120,55 @@ async fn a_dependency_that_is_away_never_makes_an_event_poison() {
     })
     .await;
     drained(&bus).await;
+}
+
+#[tokio::test]
+async fn what_a_killed_process_had_in_hand_is_handed_out_again_within_seconds() {
+    let stage = Stage::new();
+    let bus = order_bus(&stage).await;
+    publish(&bus, &[event(&stream(1), 1)]).await;
+    let (taken, taking) = tokio::sync::oneshot::channel();
+    let taken = Mutex::new(Some(taken));
+    let killed = bus.consume(Subscription::new(Context::Order, DURABLE), Shutdown::new(), |_| {
+        let taken = taken.lock().unwrap().take();
+        async {
+            taken.unwrap().send(()).unwrap();
+            std::future::pending().await
+        }
+    });
+    tokio::select! {
+        () = killed => unreachable!("nothing shuts it down"),
+        taken = taking => taken.unwrap(),
+    }
+    let notes = Notes::default();
+    let _consumer = note_everything(&bus, &notes);
+    eventually_in("the event comes again", Duration::from_secs(7), || {
+        notes.has(stream(1), 1)
+    })
+    .await;
+    drained(&bus).await;
+}
+
+#[tokio::test]
+async fn an_event_that_takes_long_is_not_handed_out_twice() {
+    // Longer than the broker waits for a sign of life.
+    const AWAY: Duration = Duration::from_secs(8);
+    let stage = Stage::new();
+    let bus = order_bus(&stage).await;
+    let started = Instant::now();
+    let notes = Notes::default();
+    let done = notes.clone();
+    let _consumer = consume(&bus, Subscription::new(Context::Order, DURABLE), move |event| {
+        if started.elapsed() < AWAY {
+            return Verdict::Later("away".into());
+        }
+        done.note(event);
+        Verdict::Done
+    });
+    publish(&bus, &[event(&stream(1), 1)]).await;
+    eventually("the event is done", || notes.has(stream(1), 1)).await;
+    drained(&bus).await;
+    assert_eq!(notes.of(&stream(1)), [1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@ use crate::id::DeliveryId;
 
 /// Whether a courier takes offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[schema(as = CourierStatus)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Takes no offers; may still have jobs in hand.

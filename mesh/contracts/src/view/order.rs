@@ -39,6 +39,7 @@ pub enum Ticket {
 
 /// The newest hold, as order-master knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = OrderHold)]
 #[serde(rename_all = "snake_case")]
 pub enum Hold {
     /// Asked for.

@@ -13,6 +13,7 @@ use crate::payment::{Event, Operation};
 
 /// Where a payment stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[schema(as = PaymentStatus)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Asked for; nothing was tried yet.

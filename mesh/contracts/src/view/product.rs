@@ -10,6 +10,7 @@ use crate::money::Money;
 
 /// A product of the menu.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ProductDocument)]
 pub struct Product {
     /// As the operator describes it.
     pub product: menu::Product,

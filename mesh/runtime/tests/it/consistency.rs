@@ -56,3 +56,21 @@ fn a_token_names_at_most_eight_streams() {
 fn a_short_secret_is_refused() {
     assert!(Signer::new(b"short").is_err());
 }
+
+#[test]
+fn a_pin_is_four_digits_of_the_label_and_the_secret() {
+    let pin = signer().pin("ord_1");
+    assert!(pin.len() == 4 && pin.bytes().all(|byte| byte.is_ascii_digit()), "{pin}");
+    assert_eq!(signer().pin("ord_1"), pin);
+    let others: Vec<_> = (2..20).map(|number| signer().pin(&format!("ord_{number}"))).collect();
+    assert!(others.iter().any(|other| *other != pin));
+}
+
+#[test]
+fn a_fingerprint_tells_texts_apart_and_shows_nothing_of_them() {
+    let fingerprint = signer().fingerprint("anna@example.org");
+    assert_eq!(signer().fingerprint("anna@example.org"), fingerprint);
+    assert_ne!(signer().fingerprint("anna@example.com"), fingerprint);
+    let other = Signer::new(b"another secret of some length").unwrap();
+    assert_ne!(other.fingerprint("anna@example.org"), fingerprint);
+}

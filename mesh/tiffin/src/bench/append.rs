@@ -277,7 +277,10 @@ fn show(report: &Report) {
         format!("one row per statement, {} clients", single.clients)
     ));
     for (round, (one, other)) in grouped.events_per_s.iter().zip(&single.events_per_s).enumerate() {
-        say::line(format_args!("{:>8}  {one:>17.0} events/s  {other:>25.0} events/s", round + 1));
+        say::line(format_args!(
+            "{:>8}  {one:>17.0} events/s  {other:>25.0} events/s",
+            round + 1
+        ));
     }
     say::line(format_args!(
         "{:>8}  {:>17.0} events/s  {:>25.0} events/s",

@@ -119,7 +119,10 @@ projection_lag_seconds_sum{service=\"order-info\",view=\"order\"} 1.5
 
     #[test]
     fn what_was_before_does_not_count() {
-        let later = TEXT.replace(" 90", " 110").replace(" 99", " 119").replace(" 100", " 120");
+        let later = TEXT
+            .replace(" 90", " 110")
+            .replace(" 99", " 119")
+            .replace(" 100", " 120");
         let since = lag(&later).since(&lag(TEXT));
         assert_eq!((since.count(), since.percentile(99.0)), (20, Some(10)));
     }

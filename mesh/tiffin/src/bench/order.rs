@@ -231,7 +231,10 @@ fn show(report: &Report) {
         report.rate, report.seconds, orders.sent, orders.answered
     ));
     let errors: u64 = orders.errors.values().sum();
-    say::line(format_args!("errors        {errors} (target: 0): {}", word(report.met.errors)));
+    say::line(format_args!(
+        "errors        {errors} (target: 0): {}",
+        word(report.met.errors)
+    ));
     for (error, count) in &orders.errors {
         say::line(format_args!("                {count} × {error}"));
     }

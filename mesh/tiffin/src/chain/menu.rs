@@ -101,91 +101,172 @@ pub(super) const PRODUCTS: [Dish; 14] = [
         "Клаб-сэндвич",
         (890, 74_000),
         8,
-        &[("Toast", 3), ("Chicken breast", 80), ("Bacon", 40), ("Egg", 1), ("Lettuce", 20), ("Tomato", 40), ("Mayonnaise", 25)],
+        &[
+            ("Toast", 3),
+            ("Chicken breast", 80),
+            ("Bacon", 40),
+            ("Egg", 1),
+            ("Lettuce", 20),
+            ("Tomato", 40),
+            ("Mayonnaise", 25),
+        ],
     ),
     dish(
         "Caprese ciabatta",
         "Чиабатта капрезе",
         (690, 56_000),
         5,
-        &[("Ciabatta", 1), ("Mozzarella", 90), ("Tomato", 80), ("Pesto", 25), ("Rocket", 15)],
+        &[
+            ("Ciabatta", 1),
+            ("Mozzarella", 90),
+            ("Tomato", 80),
+            ("Pesto", 25),
+            ("Rocket", 15),
+        ],
     ),
     dish(
         "Roast beef on rye",
         "Ростбиф на ржаном хлебе",
         (950, 79_000),
         6,
-        &[("Rye bread", 2), ("Roast beef", 90), ("Remoulade", 30), ("Pickles", 30), ("Red onion", 15)],
+        &[
+            ("Rye bread", 2),
+            ("Roast beef", 90),
+            ("Remoulade", 30),
+            ("Pickles", 30),
+            ("Red onion", 15),
+        ],
     ),
     dish(
         "Falafel wrap",
         "Рулет с фалафелем",
         (650, 52_000),
         7,
-        &[("Flatbread", 1), ("Falafel", 120), ("Hummus", 40), ("Lettuce", 30), ("Cucumber", 40), ("Tomato", 40)],
+        &[
+            ("Flatbread", 1),
+            ("Falafel", 120),
+            ("Hummus", 40),
+            ("Lettuce", 30),
+            ("Cucumber", 40),
+            ("Tomato", 40),
+        ],
     ),
     dish(
         "Tuna melt",
         "Горячий сэндвич с тунцом",
         (790, 65_000),
         9,
-        &[("Toast", 2), ("Tuna", 90), ("Cheddar", 50), ("Mayonnaise", 30), ("Red onion", 15)],
+        &[
+            ("Toast", 2),
+            ("Tuna", 90),
+            ("Cheddar", 50),
+            ("Mayonnaise", 30),
+            ("Red onion", 15),
+        ],
     ),
     dish(
         "Salmon bagel roll",
         "Булочка с лососем",
         (990, 85_000),
         5,
-        &[("Sesame bun", 1), ("Smoked salmon", 70), ("Cream cheese", 40), ("Cucumber", 30), ("Red onion", 10)],
+        &[
+            ("Sesame bun", 1),
+            ("Smoked salmon", 70),
+            ("Cream cheese", 40),
+            ("Cucumber", 30),
+            ("Red onion", 10),
+        ],
     ),
     dish(
         "Cevapi in flatbread",
         "Чевапи в лепёшке",
         (850, 59_000),
         11,
-        &[("Flatbread", 1), ("Cevapi", 160), ("Kajmak", 40), ("Ajvar", 30), ("Red onion", 30)],
+        &[
+            ("Flatbread", 1),
+            ("Cevapi", 160),
+            ("Kajmak", 40),
+            ("Ajvar", 30),
+            ("Red onion", 30),
+        ],
     ),
     dish(
         "Ham and cheddar baguette",
         "Багет с ветчиной и чеддером",
         (620, 49_000),
         4,
-        &[("Baguette", 1), ("Cooked ham", 80), ("Cheddar", 50), ("Butter", 10), ("Dijon mustard", 10), ("Lettuce", 20)],
+        &[
+            ("Baguette", 1),
+            ("Cooked ham", 80),
+            ("Cheddar", 50),
+            ("Butter", 10),
+            ("Dijon mustard", 10),
+            ("Lettuce", 20),
+        ],
     ),
     dish(
         "Satay tofu bun",
         "Булочка с тофу сатай",
         (720, 60_000),
         8,
-        &[("Sesame bun", 1), ("Tofu", 110), ("Peanut sauce", 40), ("Cucumber", 30), ("Vegan mayonnaise", 15)],
+        &[
+            ("Sesame bun", 1),
+            ("Tofu", 110),
+            ("Peanut sauce", 40),
+            ("Cucumber", 30),
+            ("Vegan mayonnaise", 15),
+        ],
     ),
     dish(
         "Prawn and avocado toast",
         "Тост с креветками и авокадо",
         (1_090, 92_000),
         7,
-        &[("Toast", 2), ("Prawns", 80), ("Avocado", 70), ("Mayonnaise", 20), ("Rocket", 10)],
+        &[
+            ("Toast", 2),
+            ("Prawns", 80),
+            ("Avocado", 70),
+            ("Mayonnaise", 20),
+            ("Rocket", 10),
+        ],
     ),
     dish(
         "Salami panino",
         "Панини с салями",
         (680, 55_000),
         6,
-        &[("Ciabatta", 1), ("Salami", 70), ("Mozzarella", 60), ("Rocket", 15), ("Pesto", 15)],
+        &[
+            ("Ciabatta", 1),
+            ("Salami", 70),
+            ("Mozzarella", 60),
+            ("Rocket", 15),
+            ("Pesto", 15),
+        ],
     ),
     dish(
         "Greek salad sandwich",
         "Сэндвич с греческим салатом",
         (640, 51_000),
         5,
-        &[("Baguette", 1), ("Feta", 70), ("Tomato", 60), ("Cucumber", 50), ("Red onion", 15)],
+        &[
+            ("Baguette", 1),
+            ("Feta", 70),
+            ("Tomato", 60),
+            ("Cucumber", 50),
+            ("Red onion", 15),
+        ],
     ),
     dish(
         "Gluten-free egg salad",
         "Безглютеновый сэндвич с яйцом",
         (760, 63_000),
         6,
-        &[("Gluten-free bread", 2), ("Egg", 2), ("Mayonnaise", 30), ("Lettuce", 20)],
+        &[
+            ("Gluten-free bread", 2),
+            ("Egg", 2),
+            ("Mayonnaise", 30),
+            ("Lettuce", 20),
+        ],
     ),
     dish(
         "Avocado rye",
@@ -203,7 +284,12 @@ pub(super) fn ingredient(name: &str) -> IngredientId {
 
 /// A dish as an operator describes it: its allergens are those of what is in it.
 pub(super) fn product(dish: &Dish) -> Product {
-    let in_it = |name: &str| INGREDIENTS.iter().find(|(known, _)| *known == name).map_or(&[][..], |(_, may)| *may);
+    let in_it = |name: &str| {
+        INGREDIENTS
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map_or(&[][..], |(_, may)| *may)
+    };
     let allergens: BTreeSet<Allergen> = dish.recipe.iter().flat_map(|(name, _)| in_it(name)).copied().collect();
     Product {
         names: Names {
@@ -233,7 +319,11 @@ mod tests {
     fn recipes_are_made_of_what_is_on_the_shelves() {
         for dish in &PRODUCTS {
             for (name, _) in dish.recipe {
-                assert!(INGREDIENTS.iter().any(|(known, _)| known == name), "{} needs {name}", dish.en);
+                assert!(
+                    INGREDIENTS.iter().any(|(known, _)| known == name),
+                    "{} needs {name}",
+                    dish.en
+                );
             }
         }
     }

@@ -288,7 +288,8 @@ mod tests {
     #[test]
     fn a_refusal_names_its_kind_and_the_fields() {
         let call = Call::get("/v1/menu");
-        let body = br#"{"type":"https://tiffin.dev/problems/invalid","errors":[{"field":"country","message":"unknown"}]}"#;
+        let body =
+            br#"{"type":"https://tiffin.dev/problems/invalid","errors":[{"field":"country","message":"unknown"}]}"#;
         let refusal = Refusal::of(&call, StatusCode::UNPROCESSABLE_ENTITY, body);
         assert_eq!(refusal.kind, "invalid");
         assert_eq!(refusal.to_string(), "GET /v1/menu: 422 invalid [country: unknown]");

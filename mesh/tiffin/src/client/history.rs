@@ -156,7 +156,7 @@ mod tests {
         let history = History::append_to(&path).expect("a file");
         history.note(&line);
         history.note(&unknown);
-        std::fs::OpenOptions::new()
+        OpenOptions::new()
             .append(true)
             .open(&path)
             .and_then(|mut file| file.write_all(b"{\"sent_at\":"))

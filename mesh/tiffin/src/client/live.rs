@@ -184,8 +184,9 @@ impl Reader {
             while let Some(message) = parser.next() {
                 ended = Ended::Late;
                 let news = match message.event.as_str() {
-                    "snapshot" => serde_json::from_str(&message.data)
-                        .map(|snapshot: Snapshot| News::Snapshot(snapshot.documents)),
+                    "snapshot" => {
+                        serde_json::from_str(&message.data).map(|snapshot: Snapshot| News::Snapshot(snapshot.documents))
+                    }
                     _ => serde_json::from_str(&message.data).map(News::Event),
                 };
                 match news {

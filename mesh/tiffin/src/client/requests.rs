@@ -33,7 +33,9 @@ impl Person {
     /// So many of a product in the basket; its version afterwards.
     pub async fn set_line(&self, product: ProductId, quantity: Quantity, country: Country) -> Result<u64, Failure> {
         let line = SetLine { quantity, country };
-        let reply = self.send(Call::put(format!("/v1/basket/lines/{product}"), &line)).await?;
+        let reply = self
+            .send(Call::put(format!("/v1/basket/lines/{product}"), &line))
+            .await?;
         Ok(reply.version)
     }
 
@@ -51,7 +53,8 @@ impl Person {
 
     /// Changes the mind.
     pub async fn cancel(&self, order: OrderId, reason: Reason, key: &str) -> Result<Reply, Failure> {
-        self.post(format!("/v1/orders/{order}/cancel"), &WithReason { reason }, key).await
+        self.post(format!("/v1/orders/{order}/cancel"), &WithReason { reason }, key)
+            .await
     }
 
     /// An order as its customer, its kitchen, its courier or an operator may see it.
@@ -89,12 +92,14 @@ impl Person {
         ready_by: Option<Timestamp>,
         key: &str,
     ) -> Result<Reply, Failure> {
-        self.post(format!("/v1/orders/{order}/accept"), &Accept { ready_by }, key).await
+        self.post(format!("/v1/orders/{order}/accept"), &Accept { ready_by }, key)
+            .await
     }
 
     /// Won't.
     pub async fn reject_ticket(&self, order: OrderId, reason: Reason, key: &str) -> Result<Reply, Failure> {
-        self.post(format!("/v1/orders/{order}/reject"), &WithReason { reason }, key).await
+        self.post(format!("/v1/orders/{order}/reject"), &WithReason { reason }, key)
+            .await
     }
 
     /// It is on the stove.
@@ -132,7 +137,10 @@ impl Job {
     pub fn of(document: &Value) -> Option<Self> {
         let order: OrderId = field(&document["order"])?;
         let status = document["status"].as_str()?;
-        let address = [&document["address"]["place"]["at"], &document["destination"]["place"]["at"]];
+        let address = [
+            &document["address"]["place"]["at"],
+            &document["destination"]["place"]["at"],
+        ];
         Some(Self {
             delivery: order.delivery(),
             is_mine: matches!(status, "assigned" | "picked_up" | "attempted"),
@@ -172,7 +180,8 @@ impl Person {
 
     /// Says where the courier is.
     pub async fn report_position(&self, at: Coordinates) -> Result<Reply, Failure> {
-        self.send(Call::put("/v1/couriers/me/position", &Position { at }).fleeting()).await
+        self.send(Call::put("/v1/couriers/me/position", &Position { at }).fleeting())
+            .await
     }
 
     /// Takes the job.
@@ -196,11 +205,13 @@ impl Person {
             pin: None,
             photo: Some(photo),
         };
-        self.post(format!("/v1/deliveries/{delivery}/deliver"), &proof, key).await
+        self.post(format!("/v1/deliveries/{delivery}/deliver"), &proof, key)
+            .await
     }
 
     async fn on_delivery(&self, delivery: DeliveryId, verb: &str, key: &str) -> Result<Reply, Failure> {
-        self.post(format!("/v1/deliveries/{delivery}/{verb}"), &Nothing {}, key).await
+        self.post(format!("/v1/deliveries/{delivery}/{verb}"), &Nothing {}, key)
+            .await
     }
 }
 
@@ -229,13 +240,9 @@ impl Person {
     }
 
     /// An account for somebody who cooks there.
-    pub async fn hire_cook(
-        &self,
-        point: FoodPointId,
-        staff: &RegisterStaff,
-        key: &str,
-    ) -> Result<Registered, Failure> {
-        self.registered(format!("/v1/food-points/{point}/staff"), staff, key).await
+    pub async fn hire_cook(&self, point: FoodPointId, staff: &RegisterStaff, key: &str) -> Result<Registered, Failure> {
+        self.registered(format!("/v1/food-points/{point}/staff"), staff, key)
+            .await
     }
 
     /// An account for somebody who rides.
@@ -245,7 +252,8 @@ impl Person {
 
     /// Ends an order.
     pub async fn override_order(&self, order: OrderId, reason: Reason, key: &str) -> Result<Reply, Failure> {
-        self.post(format!("/v1/orders/{order}/override"), &Override { reason }, key).await
+        self.post(format!("/v1/orders/{order}/override"), &Override { reason }, key)
+            .await
     }
 }
 

@@ -70,7 +70,8 @@ impl Cast {
             run: Uuid::now_v7().simple().to_string(),
         };
         let meals: BTreeSet<u16> = instance.orders.iter().map(prep_minutes).collect();
-        let calls = meals.len() + instance.restaurants.len() + instance.couriers.len() + customers + instance.orders.len();
+        let calls =
+            meals.len() + instance.restaurants.len() + instance.couriers.len() + customers + instance.orders.len();
         steps.count("setting up the instance", calls);
         let meals = setter.meals(meals).await?;
         let kitchens = setter.kitchens(instance).await?;

@@ -162,7 +162,11 @@ impl Stage {
             let Err(err) = courier::ride(rider).await else {
                 return;
             };
-            tracing::warn!(courier = shift.name, error = format!("{err:#}"), "a courier begins anew");
+            tracing::warn!(
+                courier = shift.name,
+                error = format!("{err:#}"),
+                "a courier begins anew"
+            );
             tokio::time::sleep(TELL_EVERY).await;
         }
     }
@@ -219,7 +223,10 @@ impl Stage {
         });
         let mut nobody_rides = self.nobody_rides.subscribe();
         let ending = async {
-            nobody_rides.wait_for(|nobody| *nobody).await.expect("we hold the sender");
+            nobody_rides
+                .wait_for(|nobody| *nobody)
+                .await
+                .expect("we hold the sender");
             let key = format!("override/{id}");
             let told = self.operator.override_order(id, Reason::CourierNotFound, &key).await;
             if let Err(failure) = told {
@@ -256,7 +263,9 @@ impl Stage {
     /// Wall time since a business instant.
     fn lag(&self, at: Timestamp) -> Duration {
         let business = self.clock.now().duration_since(at);
-        Duration::try_from(business).unwrap_or(Duration::ZERO).div_f64(self.clock.rate())
+        Duration::try_from(business)
+            .unwrap_or(Duration::ZERO)
+            .div_f64(self.clock.rate())
     }
 
     /// What became of an order that nobody saw end.
@@ -269,7 +278,9 @@ impl Stage {
         fate.status = serde_json::from_value(document["status"].clone()).ok();
         let now = self.clock.now();
         fate.has_live_deadline = document["deadlines"].as_object().is_some_and(|deadlines| {
-            let mut instants = deadlines.values().filter_map(|at| at.as_str()?.parse::<Timestamp>().ok());
+            let mut instants = deadlines
+                .values()
+                .filter_map(|at| at.as_str()?.parse::<Timestamp>().ok());
             instants.any(|at| at > now)
         });
         fate

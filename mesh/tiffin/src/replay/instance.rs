@@ -213,7 +213,10 @@ mod tests {
             "orders.txt",
             "order\tx\ty\tplacement_time\trestaurant\tready_time\no2\t640\t0\t20\tr1\t30\no1\t0\t0\t10\tr2\t12\n",
         );
-        write("couriers.txt", "courier\tx\ty\ton_time\toff_time\nc1\t0\t0\t0\t15\nc2\t0\t0\t5\t90\n");
+        write(
+            "couriers.txt",
+            "courier\tx\ty\ton_time\toff_time\nc1\t0\t0\t0\t15\nc2\t0\t0\t5\t90\n",
+        );
         write(
             "instance_parameters.txt",
             "meters_per_minute\tpickup service minutes\tdropoff service minutes\ttarget click-to-door\n320\t4\t4\t40\n",
@@ -245,7 +248,13 @@ mod tests {
 
     #[test]
     fn distances_survive_the_way_onto_the_sphere() {
-        let (a, b) = (Point { x: 25_000.0, y: 1_000.0 }, Point { x: 300.0, y: 19_000.0 });
+        let (a, b) = (
+            Point {
+                x: 25_000.0,
+                y: 1_000.0,
+            },
+            Point { x: 300.0, y: 19_000.0 },
+        );
         let on_earth = f64::from(a.on_earth().distance_m(b.on_earth()));
         assert!((on_earth - a.distance_m(b)).abs() < 1.5, "{on_earth}");
     }

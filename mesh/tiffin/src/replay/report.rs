@@ -176,10 +176,10 @@ impl Report {
         }
         let gathered = &mut self.gathered;
         if let Some(took) = fate.place_took {
-            gathered.place_us.saturating_record(micros(took));
+            gathered.place_us.record(micros(took)).expect("it grows as needed");
         }
         for lag in &fate.lags {
-            gathered.lag_us.saturating_record(micros(*lag));
+            gathered.lag_us.record(micros(*lag)).expect("it grows as needed");
         }
         if let (Some(ready_at), Some(picked_up_at)) = (fate.ready_at, fate.picked_up_at) {
             gathered.ready_to_pickup.push(minutes(ready_at, picked_up_at));
@@ -216,7 +216,11 @@ impl Report {
     /// Every order was taken and none lost, and no checker found anything.
     pub fn is_good(&self) -> bool {
         let orders = &self.orders;
-        let is_clean = self.violations.iter().flat_map(BTreeMap::values).all(|count| *count == 0);
+        let is_clean = self
+            .violations
+            .iter()
+            .flat_map(BTreeMap::values)
+            .all(|count| *count == 0);
         orders.refused == 0 && orders.lost == 0 && orders.waiting == 0 && is_clean
     }
 }
@@ -253,12 +257,20 @@ impl fmt::Display for Report {
             "click to door    {:.1} min mean, {:.1} min p90; no dispatcher can beat {:.1} min mean",
             door.mean, door.p90, door.lower_bound_mean
         )?;
-        writeln!(out, "ready to pick-up {:.1} min mean", self.ready_to_pickup_minutes.mean)?;
+        writeln!(
+            out,
+            "ready to pick-up {:.1} min mean",
+            self.ready_to_pickup_minutes.mean
+        )?;
         let place = &self.api_latency_ms.place_order;
         writeln!(out, "place order      {:.1} ms p50, {:.1} ms p99", place.p50, place.p99)?;
         let lag = &self.projection_lag_ms;
         writeln!(out, "event to screen  {:.1} ms p50, {:.1} ms p99", lag.p50, lag.p99)?;
-        write!(out, "took             {:.0} s at clock rate {}", self.wall_seconds, self.clock_rate)?;
+        write!(
+            out,
+            "took             {:.0} s at clock rate {}",
+            self.wall_seconds, self.clock_rate
+        )?;
         if let Some(violations) = &self.violations {
             write!(out, "\nviolations      ")?;
             for (invariant, count) in violations {

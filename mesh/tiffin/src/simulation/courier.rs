@@ -165,7 +165,9 @@ impl Courier<'_> {
     /// Everything there is; what is gone from it is over.
     fn see_all<'b>(&'b self, jobs: &[Job], answering: &mut Answering<'b>) {
         self.sight.send_modify(|sight| {
-            sight.jobs.retain(|known, _| jobs.iter().any(|job| job.delivery == *known));
+            sight
+                .jobs
+                .retain(|known, _| jobs.iter().any(|job| job.delivery == *known));
             for job in jobs.iter().filter(|job| job.is_mine) {
                 sight.take(*job);
             }
@@ -222,7 +224,9 @@ impl Courier<'_> {
     }
 
     async fn answer(&self, delivery: DeliveryId, attempt: u32) -> Result<()> {
-        let Rider { person, clock, pace, .. } = self.rider;
+        let Rider {
+            person, clock, pace, ..
+        } = self.rider;
         clock.sleep_until(clock.now() + pace.thinks_for).await;
         let offer = format!("{delivery}/{attempt}");
         if self.sight.borrow().off {
@@ -277,7 +281,11 @@ impl Courier<'_> {
         let mut next = Some(first);
         while let Some(job) = next {
             if self.is_called(job.delivery).await {
-                let told = self.rider.person.pick_up(job.delivery, &key_of("pick-up", job.delivery)).await;
+                let told = self
+                    .rider
+                    .person
+                    .pick_up(job.delivery, &key_of("pick-up", job.delivery))
+                    .await;
                 if unless_too_late(told)?.is_some() {
                     bags.push(job);
                 } else {
@@ -326,7 +334,9 @@ impl Courier<'_> {
             self.road.go(bag.door, pace.speed_m_per_min).await;
             self.road.stay(pace.dropoff_service / 2).await;
             let photo = format!("photo-{}", bag.delivery);
-            let told = person.deliver(bag.delivery, photo, &key_of("deliver", bag.delivery)).await;
+            let told = person
+                .deliver(bag.delivery, photo, &key_of("deliver", bag.delivery))
+                .await;
             unless_too_late(told)?;
             self.sight.send_modify(|sight| {
                 sight.delivered.insert(bag.delivery);
@@ -369,7 +379,11 @@ mod tests {
             food_ready: true,
             ..job(9, 1)
         });
-        let order: Vec<u128> = sight.mine().iter().map(|(job, _)| job.delivery.uuid().as_u128()).collect();
+        let order: Vec<u128> = sight
+            .mine()
+            .iter()
+            .map(|(job, _)| job.delivery.uuid().as_u128())
+            .collect();
         assert_eq!(order, [9, 1]);
         assert!(sight.mine()[0].1, "what was heard of it later counts");
     }

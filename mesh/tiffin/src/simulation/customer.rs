@@ -60,7 +60,10 @@ impl Customer {
     /// Orders from before a restart are watched to their end first.
     async fn remember(&self) -> Result<()> {
         let orders = self.person.orders().await?;
-        let open: Vec<OrderId> = orders["items"].as_array().map(|items| items.iter().filter_map(open).collect()).unwrap_or_default();
+        let open: Vec<OrderId> = orders["items"]
+            .as_array()
+            .map(|items| items.iter().filter_map(open).collect())
+            .unwrap_or_default();
         for order in open {
             self.watch(order, None).await?;
         }
@@ -70,7 +73,11 @@ impl Customer {
     fn wish(&self) -> Wish {
         let index = rand::random_range(0..self.menu.len());
         let is_cash = rand::random_range(0..CASH_ONE_IN) == 0;
-        let card = if rand::random_range(0..DECLINED_ONE_IN) == 0 { BAD_CARD } else { GOOD_CARD };
+        let card = if rand::random_range(0..DECLINED_ONE_IN) == 0 {
+            BAD_CARD
+        } else {
+            GOOD_CARD
+        };
         Wish {
             product: self.menu[index].clone(),
             quantity: Quantity::new(rand::random_range(1..=3)).expect("within its bounds"),
@@ -87,7 +94,8 @@ impl Customer {
             match self.person.place(&order, &Uuid::now_v7().to_string()).await {
                 Ok((receipt, reply)) => {
                     let id: OrderId = receipt.id.parse()?;
-                    self.tale.ordered(id, &self.somebody, wish.quantity.get(), &wish.product);
+                    self.tale
+                        .ordered(id, &self.somebody, wish.quantity.get(), &wish.product);
                     return Ok((id, reply.token));
                 }
                 Err(failure) if is_stale(&failure) => {}
@@ -99,7 +107,10 @@ impl Customer {
 
     async fn watch(&self, order: OrderId, token: Option<String>) -> Result<()> {
         if rand::random_range(0..CANCELLED_ONE_IN) == 0 {
-            let told = self.person.cancel(order, Reason::CustomerCancelled, &key_of("cancel", order)).await;
+            let told = self
+                .person
+                .cancel(order, Reason::CustomerCancelled, &key_of("cancel", order))
+                .await;
             unless_too_late(told)?;
         }
         let (declined, mut declines) = tokio::sync::watch::channel(0);
@@ -155,7 +166,10 @@ pub fn good_card() -> Payment {
 
 /// Whether the basket or its prices have moved on since they were looked at: look again, under a new key.
 pub fn is_stale(failure: &Failure) -> bool {
-    matches!(failure.kind(), Some("basket_changed" | "basket_empty" | "quote_expired"))
+    matches!(
+        failure.kind(),
+        Some("basket_changed" | "basket_empty" | "quote_expired")
+    )
 }
 
 fn by_card(token: &str) -> Payment {

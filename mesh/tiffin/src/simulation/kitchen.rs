@@ -86,7 +86,9 @@ impl<C: Cook> Shift<C> {
         let parsed = (
             document["id"].as_str().and_then(|id| id.parse().ok()),
             serde_json::from_value(document["ticket"].clone()),
-            document["attempt"].as_u64().and_then(|attempt| u32::try_from(attempt).ok()),
+            document["attempt"]
+                .as_u64()
+                .and_then(|attempt| u32::try_from(attempt).ok()),
         );
         let (Some(order), Ok(ticket), Some(attempt)) = parsed else {
             tracing::warn!(%document, "a ticket is not understood");
@@ -117,8 +119,12 @@ impl<C: Cook> Shift<C> {
         };
         let here = |food_point: FoodPointId| food_point == self.kitchen.point;
         match happened.body::<Event>() {
-            Some(Event::TicketOffered { attempt, food_point, .. }) if here(food_point) => self.offered(order, attempt),
-            Some(Event::Assigned { food_point, ready_by, .. }) if here(food_point) => self.assigned(order, ready_by),
+            Some(Event::TicketOffered {
+                attempt, food_point, ..
+            }) if here(food_point) => self.offered(order, attempt),
+            Some(Event::Assigned {
+                food_point, ready_by, ..
+            }) if here(food_point) => self.assigned(order, ready_by),
             Some(
                 Event::Completed { .. }
                 | Event::Rejected { .. }

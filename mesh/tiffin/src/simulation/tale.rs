@@ -129,7 +129,11 @@ impl Tale {
             Some(code) => format!("\x1b[{code}m{name:<11}\x1b[0m"),
             None => format!("{name:<11}"),
         };
-        say::line(format_args!("{}  {}  {status}  {detail}", time_of_day(at), order.number()));
+        say::line(format_args!(
+            "{}  {}  {status}  {detail}",
+            time_of_day(at),
+            order.number()
+        ));
     }
 
     fn colour_of(&self, status: Status) -> Option<u8> {

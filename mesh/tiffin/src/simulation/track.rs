@@ -41,7 +41,10 @@ impl Track {
 
     /// When it reached a status, if that was seen.
     pub fn at(&self, status: Status) -> Option<Timestamp> {
-        self.reached.iter().find(|(known, _)| *known == status).map(|(_, at)| *at)
+        self.reached
+            .iter()
+            .find(|(known, _)| *known == status)
+            .map(|(_, at)| *at)
     }
 
     /// One event further.
@@ -49,8 +52,12 @@ impl Track {
         match event {
             Event::Created(_) => self.reach(Status::Created, at),
             Event::Paid { .. } => self.reach(Status::Paid, at),
-            Event::TicketAccepted { ready_by, .. } | Event::ReadyOverdue { ready_by } => self.ready_by = Some(*ready_by),
-            Event::Assigned { food_point, ready_by, .. } => {
+            Event::TicketAccepted { ready_by, .. } | Event::ReadyOverdue { ready_by } => {
+                self.ready_by = Some(*ready_by)
+            }
+            Event::Assigned {
+                food_point, ready_by, ..
+            } => {
                 self.food_point = Some(*food_point);
                 self.ready_by = Some(*ready_by);
                 self.reach(Status::Assigned, at);
@@ -96,7 +103,8 @@ impl Track {
         let status = serde_json::from_value(document["status"].clone()).ok()?;
         if status != self.status {
             self.status = status;
-            self.reached.extend(field(&document["updated_at"]).map(|at| (status, at)));
+            self.reached
+                .extend(field(&document["updated_at"]).map(|at| (status, at)));
         }
         self.food_point = field(&document["food_point"]).or(self.food_point);
         self.ready_by = field(&document["ready_by"]).or(self.ready_by);
@@ -125,7 +133,11 @@ pub async fn follow(
     let mut live = person.order_live(order, seen);
     let mut track = Track::new();
     loop {
-        match live.next().await.context("an order's live stream ended before the order")? {
+        match live
+            .next()
+            .await
+            .context("an order's live stream ended before the order")?
+        {
             News::Snapshot(documents) => {
                 for document in &documents {
                     track.see(document).context("an order is not understood")?;

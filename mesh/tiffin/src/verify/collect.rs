@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use async_nats::jetstream;
@@ -37,6 +38,12 @@ use crate::client::history;
 /// Streams read at once: some ten thousand events, a few megabytes.
 pub const CHUNK: usize = 500;
 
+/// How long readers have to reach the heads that were noted, in wall time.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An answer that takes longer will not come.
+const REDIS_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Whom the payment provider knows.
 const PAYER: &str = "basket-master";
 
@@ -61,6 +68,8 @@ pub struct Stores {
     pub history: PathBuf,
     /// Business time.
     pub clock: Clock,
+    /// How long readers have to reach the heads that were noted.
+    pub patience: Duration,
 }
 
 /// A master's database.
@@ -114,6 +123,7 @@ impl Stores {
             provider: Provider::of(running)?,
             history: running.data_dir().join(history::FILE),
             clock: running.clock().clone(),
+            patience: PATIENCE,
         })
     }
 
@@ -164,21 +174,25 @@ impl Stores {
         }
         type Row = (Option<u64>, Option<String>, Option<String>);
         let rows: Vec<Row> = pipeline.query_async(&mut self.redis.clone()).await?;
-        let found = streams.iter().zip(rows).filter_map(|(stream, (version, document, quarantine))| {
-            let is_there = version.is_some() || quarantine.is_some();
-            let stored = Stored {
-                version: version.unwrap_or_default(),
-                document: document.unwrap_or_default(),
-                quarantine,
-            };
-            is_there.then(|| ((*stream).to_owned(), stored))
-        });
+        let found = streams
+            .iter()
+            .zip(rows)
+            .filter_map(|(stream, (version, document, quarantine))| {
+                let is_there = version.is_some() || quarantine.is_some();
+                let stored = Stored {
+                    version: version.unwrap_or_default(),
+                    document: document.unwrap_or_default(),
+                    quarantine,
+                };
+                is_there.then(|| ((*stream).to_owned(), stored))
+            });
         Ok(found.collect())
     }
 
     /// The streams that have a document of this kind.
     pub async fn shown(&self, service: &str, kind: &str) -> Result<Vec<String>> {
-        self.keys_after(&redis_keys::document(&self.prefix(service), kind, "")).await
+        self.keys_after(&redis_keys::document(&self.prefix(service), kind, ""))
+            .await
     }
 
     /// The personal data that user-info keeps, by person: the version it is of, and the data.
@@ -211,7 +225,11 @@ impl Stores {
                 .arg(1_000)
                 .query_async(&mut self.redis.clone())
                 .await?;
-            rest.extend(keys.iter().filter_map(|key| key.strip_prefix(prefix)).map(str::to_owned));
+            rest.extend(
+                keys.iter()
+                    .filter_map(|key| key.strip_prefix(prefix))
+                    .map(str::to_owned),
+            );
             if next == "0" {
                 // A key may be scanned twice.
                 rest.sort_unstable();
@@ -237,7 +255,11 @@ impl Stores {
         let mut heads = BTreeMap::new();
         for context in Context::ALL {
             let name = format!("{}{}", self.bus_prefix, context.as_str());
-            let stream = self.bus.get_stream(&name).await.with_context(|| format!("the stream {name}"))?;
+            let stream = self
+                .bus
+                .get_stream(&name)
+                .await
+                .with_context(|| format!("the stream {name}"))?;
             heads.insert(context, stream.cached_info().state.last_sequence);
         }
         Ok(heads)
@@ -248,7 +270,11 @@ impl Stores {
         let mut behind = Vec::new();
         for (context, head) in heads {
             let name = format!("{}{}", self.bus_prefix, context.as_str());
-            let stream = self.bus.get_stream(&name).await.with_context(|| format!("the stream {name}"))?;
+            let stream = self
+                .bus
+                .get_stream(&name)
+                .await
+                .with_context(|| format!("the stream {name}"))?;
             let mut consumers = stream.consumers();
             while let Some(consumer) = consumers.try_next().await? {
                 let messages = consumer.num_pending + consumer.num_ack_pending as u64;
@@ -387,6 +413,7 @@ impl Database {
                 stream: answer.stream,
                 version: answer.version,
                 head,
+                read: 0,
             });
         }
         Ok(kept)
@@ -440,7 +467,10 @@ impl Provider {
         let asked_at = Timestamp::now();
         let mut entries: Vec<Entry> = Vec::new();
         loop {
-            let after = entries.last().map(|last| format!("?after={}", last.id)).unwrap_or_default();
+            let after = entries
+                .last()
+                .map(|last| format!("?after={}", last.id))
+                .unwrap_or_default();
             let request = Request::get(format!("/v1/ledger{after}"))
                 .header(header::AUTHORIZATION, format!("Bearer {}", self.key))
                 .body(Bytes::new())?;
@@ -468,7 +498,7 @@ struct LedgerPage {
 
 /// Redis with time for big answers.
 pub async fn open_redis(url: &str) -> Result<MultiplexedConnection> {
-    let patient = redis::AsyncConnectionConfig::new().set_response_timeout(Some(std::time::Duration::from_secs(30)));
+    let patient = redis::AsyncConnectionConfig::new().set_response_timeout(Some(REDIS_TIMEOUT));
     let client = redis::Client::open(url)?;
     let connection = client.get_multiplexed_async_connection_with_config(&patient).await;
     connection.context("redis does not answer")

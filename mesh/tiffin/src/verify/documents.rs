@@ -47,7 +47,10 @@ pub fn folded(service: &str, kind: &str, stream: &str, stored: Option<&Stored>, 
     let upto: Vec<&Envelope> = upto.collect();
     let last = upto.last().map_or(0, |event| event.version);
     if last != stored.version {
-        return wrong(format!("stands at version {}, the events end at {last}", stored.version));
+        return wrong(format!(
+            "stands at version {}, the events end at {last}",
+            stored.version
+        ));
     }
     let expected = match expected(kind, stream, &upto) {
         Ok(expected) => expected,

@@ -37,6 +37,8 @@ pub struct Kept {
     pub version: u64,
     /// Its version now.
     pub head: u64,
+    /// The version up to which we have read its events: a platform that runs goes on while we read.
+    pub read: u64,
 }
 
 /// What one command or reaction did at one master.
@@ -115,9 +117,7 @@ pub fn gather(sent: &mut BTreeMap<String, Sent>, line: Line) {
             ..
         }
         | Outcome::Unknown { .. } => entry.unknown += 1,
-        Outcome::Answered {
-            status: 400..=499, ..
-        } => entry.refusals += 1,
+        Outcome::Answered { status: 400..=499, .. } => entry.refusals += 1,
         Outcome::Answered { .. } => entry.unknown += 1,
     }
 }
@@ -156,7 +156,9 @@ fn unlike_its_effect(kept: &Kept, effects: &Effects) -> Option<Breach> {
             kept.stream, kept.version, kept.head
         ));
     }
-    let effect = effects.get(&(kept.master, kept.command))?;
+    let effect = effects
+        .get(&(kept.master, kept.command))
+        .filter(|_| kept.version <= kept.read)?;
     match effect.streams.get(&kept.stream) {
         Some(newest) if *newest == kept.version => None,
         Some(newest) => wrong(format!(

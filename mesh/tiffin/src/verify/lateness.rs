@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn patience_is_counted_on_the_wall_clock() {
-        assert_eq!(overdue(&[due(31 * 299)], &moment(300.0)), []);
+        assert_eq!(overdue(&[due(29 * 300)], &moment(300.0)), []);
         assert_eq!(overdue(&[due(31 * 300)], &moment(300.0)).len(), 1);
     }
 }

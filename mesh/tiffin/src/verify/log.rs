@@ -34,6 +34,9 @@ pub(super) fn log<E: EventBody>(stream: impl ToString, events: &[E]) -> Vec<Enve
 
 /// What is wrong, in one text.
 pub(super) fn said(breaches: &[super::Breach]) -> String {
-    let lines: Vec<String> = breaches.iter().map(|breach| format!("{}: {}", breach.id, breach.what)).collect();
+    let lines: Vec<String> = breaches
+        .iter()
+        .map(|breach| format!("{}: {}", breach.id, breach.what))
+        .collect();
     lines.join("\n")
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use mesh_contracts::envelope::Envelope;
+use mesh_contracts::id::OrderId;
 use mesh_contracts::money::Money;
 use mesh_contracts::order::{self, Method};
 use mesh_contracts::payment;
@@ -139,7 +140,10 @@ pub fn settled(
         match entry.order_id.as_deref() {
             Some(order) if accounts.contains_key(order) => provider.entry(order).or_default().add(entry),
             _ if entry.captured == 0 && entry.open == 0 => {}
-            _ => breaches.push(Breach::of(&entry.id, "the provider has money of an order without a payment")),
+            _ => breaches.push(Breach::of(
+                &entry.id,
+                "the provider has money of an order without a payment",
+            )),
         }
     }
     for (order, account) in accounts {
@@ -155,6 +159,20 @@ pub fn settled(
         }
     }
     breaches
+}
+
+/// Orders that ended so lately that their money may still move, and is not where it is due.
+pub fn pending(
+    claims: &BTreeMap<String, Claim>,
+    accounts: &BTreeMap<String, Account>,
+    wall: Timestamp,
+) -> Vec<OrderId> {
+    let is_pending = |(order, claim): (&String, &Claim)| {
+        let is_young = claim.ended_at.is_some_and(|ended| ended + SETTLE_WITHIN >= wall);
+        let is_unsettled = is_young && unsettled(claim, accounts.get(order)).is_some();
+        is_unsettled.then(|| order.parse().ok()).flatten()
+    };
+    claims.iter().filter_map(is_pending).collect()
 }
 
 /// The provider's payments for one order, in one.
@@ -204,7 +222,7 @@ fn disagreement(account: &Account, total: Total, asked_at: Timestamp) -> Option<
     (ours != theirs).then(|| format!("captured, refunded, promised: {ours:?} here, {theirs:?} at the provider"))
 }
 
-/// What is wrong with the money of an order that ended a minute ago.
+/// What is wrong with the money of an order that ended.
 fn unsettled(claim: &Claim, account: Option<&Account>) -> Option<String> {
     let Some(account) = account else {
         let owed = claim.due.filter(|due| due.amount.amount > 0)?;

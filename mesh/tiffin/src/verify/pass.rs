@@ -23,9 +23,6 @@ use super::readers::{self, Behind, Keeps, READERS, Reader, Versions};
 use super::stock;
 use crate::client::history;
 
-/// How long readers have to reach the heads that were noted.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// How often it is looked whether they have.
 const POLL: Duration = Duration::from_millis(200);
 
@@ -45,6 +42,7 @@ pub(super) async fn over(stores: &Stores) -> Result<Report> {
         claims: BTreeMap::new(),
         accounts: BTreeMap::new(),
         effects: Effects::new(),
+        read: Versions::new(),
     };
     // What clients were told of is in the stores already.
     pass.read_history()?;
@@ -52,13 +50,13 @@ pub(super) async fn over(stores: &Stores) -> Result<Report> {
     pass.readers(&heads).await?;
     // Asked before payments are read: what is booked here and quiet since cannot be news to the provider.
     let ledger = stores.provider.ledger().await?;
-    pass.report.checked.ledger_entries = ledger.entries.len() as u64;
     for database in &stores.masters {
         pass.streams(database, &heads).await?;
     }
     pass.strangers(&heads).await?;
     pass.profiles().await?;
-    pass.conclude(&ledger).await?;
+    pass.money(ledger).await?;
+    pass.conclude().await?;
     Ok(pass.report)
 }
 
@@ -71,6 +69,8 @@ struct Pass<'a> {
     claims: BTreeMap<String, Claim>,
     accounts: BTreeMap<String, Account>,
     effects: Effects,
+    /// Up to which version each stream was read.
+    read: Versions,
 }
 
 impl Pass<'_> {
@@ -78,7 +78,8 @@ impl Pass<'_> {
         for line in history::read(&self.stores.history)? {
             let line = line?;
             self.report.checked.history_lines += 1;
-            self.acknowledged.extend(keys::acknowledged_order(&line).map(str::to_owned));
+            self.acknowledged
+                .extend(keys::acknowledged_order(&line).map(str::to_owned));
             keys::gather(&mut self.sent, line);
         }
         Ok(())
@@ -92,7 +93,7 @@ impl Pass<'_> {
         loop {
             lagging.look_again(self.stores, heads).await?;
             let behind = self.stores.behind(&bus_heads).await?;
-            let is_over = started.elapsed() > PATIENCE;
+            let is_over = started.elapsed() > self.stores.patience;
             if is_over || (lagging.is_nobody() && behind.is_empty()) {
                 self.report.checked.readings = lagging.readings;
                 self.report.add(Invariant::I10, lagging.breaches(heads, &behind));
@@ -125,7 +126,11 @@ impl Pass<'_> {
         let mut shown = Vec::new();
         for reader in READERS {
             let Keeps::Documents(kind) = reader.keeps else { continue };
-            let ours: Vec<&str> = streams.iter().copied().filter(|stream| stream.starts_with(reader.prefix)).collect();
+            let ours: Vec<&str> = streams
+                .iter()
+                .copied()
+                .filter(|stream| stream.starts_with(reader.prefix))
+                .collect();
             if !ours.is_empty() {
                 shown.push((reader, self.stores.documents(reader.service, kind, &ours).await?));
             }
@@ -146,6 +151,8 @@ impl Pass<'_> {
 
     fn stream(&mut self, master: &'static str, stream: &str, events: &[Envelope], chunk: &Chunk) {
         self.report.checked.events += events.len() as u64;
+        self.read
+            .extend(events.last().map(|last| (stream.to_owned(), last.version)));
         for event in events {
             keys::note(&mut self.effects, master, event);
         }
@@ -165,7 +172,8 @@ impl Pass<'_> {
         } else if let Ok(payment) = stream.parse::<PaymentId>() {
             self.report.checked.payments += 1;
             let order = payment.order().to_string();
-            self.accounts.extend(money::account(events).map(|account| (order, account)));
+            self.accounts
+                .extend(money::account(events).map(|account| (order, account)));
         } else if Context::of_stream(stream) == Some(Context::Point) {
             self.report.checked.food_points += 1;
             self.report.add(Invariant::I3, stock::conserved(stream, events));
@@ -184,7 +192,9 @@ impl Pass<'_> {
                 let streams: Vec<&str> = streams.iter().map(String::as_str).collect();
                 // Some may be younger than the heads.
                 let existing = owner.existing(&streams).await?;
-                let strange = streams.iter().filter(|stream| !existing.iter().any(|known| known == *stream));
+                let strange = streams
+                    .iter()
+                    .filter(|stream| !existing.iter().any(|known| known == *stream));
                 let breaches: Vec<Breach> = strange
                     .map(|stream| Breach::of(*stream, format!("{} ({kind}): a document of nothing", reader.service)))
                     .collect();
@@ -211,11 +221,42 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// I1, I2, I8 and I9: read last, what could only have come first.
-    async fn conclude(&mut self, ledger: &money::Ledger) -> Result<()> {
+    /// I2. Money that may still move is waited for, which is over within a minute.
+    async fn money(&mut self, mut ledger: money::Ledger) -> Result<()> {
+        let baskets = self.stores.database(Context::Basket.owner())?;
+        let wall = loop {
+            let wall = self.stores.clock.wall();
+            let pending = money::pending(&self.claims, &self.accounts, wall);
+            if pending.is_empty() {
+                break wall;
+            }
+            tokio::time::sleep(POLL).await;
+            ledger = self.stores.provider.ledger().await?;
+            let payments: Vec<String> = pending.iter().map(|order| order.payment().to_string()).collect();
+            let payments: Vec<&str> = payments.iter().map(String::as_str).collect();
+            for (payment, events) in baskets.chunk(&payments).await?.events {
+                self.account(&payment, &events);
+            }
+        };
+        self.report.checked.ledger_entries = ledger.entries.len() as u64;
+        let breaches = money::settled(&self.claims, &self.accounts, &ledger, wall);
+        self.report.add(Invariant::I2, breaches);
+        Ok(())
+    }
+
+    fn account(&mut self, stream: &str, events: &[Envelope]) {
+        let order = stream.parse::<PaymentId>().map(|payment| payment.order().to_string());
+        self.accounts.extend(order.ok().zip(money::account(events)));
+    }
+
+    /// I1, I8 and I9: read last, what could only have come first.
+    async fn conclude(&mut self) -> Result<()> {
         let (mut timers, mut kept) = (Vec::new(), Vec::new());
         for database in &self.stores.masters {
             kept.extend(database.kept().await?);
+        }
+        for kept in &mut kept {
+            kept.read = self.read.get(&kept.stream).copied().unwrap_or_default();
         }
         let clock = &self.stores.clock;
         // Before the timers are read: those that are there then were there at this moment, or are younger.
@@ -227,7 +268,9 @@ impl Pass<'_> {
         for database in &self.stores.masters {
             timers.extend(database.timers().await?);
         }
-        let placed = kept.iter().filter(|kept| kept.master == "order-master" && kept.status == 201);
+        let placed = kept
+            .iter()
+            .filter(|kept| kept.master == "order-master" && kept.status == 201);
         // Orders placed since the heads were noted were not looked at.
         let looked_at = |stream: &str| self.orders.contains_key(stream);
         let gone = placed.filter(|kept| kept.head == 0 || looked_at(&kept.stream));
@@ -237,8 +280,6 @@ impl Pass<'_> {
 
         let i1 = orders::ended_or_waiting(&self.acknowledged, &self.orders, &moment);
         self.report.add(Invariant::I1, i1);
-        let i2 = money::settled(&self.claims, &self.accounts, ledger, moment.wall);
-        self.report.add(Invariant::I2, i2);
         self.report.add(Invariant::I8, lateness::overdue(&timers, &moment));
         let i9 = keys::once(&kept, &self.effects, &self.sent, moment.wall);
         self.report.add(Invariant::I9, i9);

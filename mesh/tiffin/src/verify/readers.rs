@@ -136,7 +136,9 @@ mod tests {
     use super::*;
 
     fn versions(of: &[(&str, u64)]) -> Versions {
-        of.iter().map(|(stream, version)| ((*stream).to_owned(), *version)).collect()
+        of.iter()
+            .map(|(stream, version)| ((*stream).to_owned(), *version))
+            .collect()
     }
 
     fn heads() -> BTreeMap<Context, Versions> {
@@ -161,7 +163,10 @@ mod tests {
 
     #[test]
     fn a_dropped_mark_and_an_old_document_are_counted_one_by_one() {
-        let reached = [(POINT, versions(&[("ord_b", 5)])), (PAYMENTS, versions(&[("pay_a", 3)]))];
+        let reached = [
+            (POINT, versions(&[("ord_b", 5)])),
+            (PAYMENTS, versions(&[("pay_a", 3)])),
+        ];
         let found = at_the_head(&heads(), &reached, &[]);
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].id, "ord_a");

@@ -136,9 +136,11 @@ impl Count {
         for need in needs {
             change(self.shelf(need.ingredient), i128::from(need.quantity));
         }
-        needs
-            .iter()
-            .find_map(|need| self.shelf(need.ingredient).flaw().map(|flaw| format!("{}: {flaw}", need.ingredient)))
+        needs.iter().find_map(|need| {
+            self.shelf(need.ingredient)
+                .flaw()
+                .map(|flaw| format!("{}: {flaw}", need.ingredient))
+        })
     }
 }
 

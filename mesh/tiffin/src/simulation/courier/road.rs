@@ -12,10 +12,13 @@ use tokio::time::MissedTickBehavior;
 use crate::client::Person;
 
 /// Positions are reported at most once per wall second.
-const REPORT_EVERY: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_secs(1);
+
+/// On the way, every other second shows the way well enough.
+const RIDING_TICKS: u32 = 2;
 
 /// Whoever stands still says so every so many seconds: the shortest silence that counts as gone is ten.
-const STILL_TICKS_MAX: u32 = 3;
+const STANDING_TICKS: u32 = 4;
 
 /// A courier's way.
 pub(super) struct Road {
@@ -73,21 +76,32 @@ impl Road {
 
     /// Keeps saying where the courier is; what is lost is said again soon enough.
     pub(super) async fn report(&self, person: &Person) -> Result<()> {
-        let mut ticks = tokio::time::interval(REPORT_EVERY);
+        let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut said, mut still) = (None, 0);
+        let (mut said, mut silent) = (None, 0);
         loop {
             ticks.tick().await;
+            silent += 1;
             let here = self.here();
-            still += 1;
-            if said == Some(here) && still < STILL_TICKS_MAX {
+            let is_due = match said {
+                Some(said) if said == here => silent >= STANDING_TICKS,
+                // Whoever has arrived may be asked for the next job from there.
+                Some(_) => silent >= RIDING_TICKS || self.has_arrived(),
+                None => true,
+            };
+            if !is_due {
                 continue;
             }
             match person.report_position(here).await {
-                Ok(_) => (said, still) = (Some(here), 0),
+                Ok(_) => (said, silent) = (Some(here), 0),
                 Err(failure) => tracing::debug!(%failure, "a position was lost"),
             }
         }
+    }
+
+    fn has_arrived(&self) -> bool {
+        let ends = self.leg.lock().unwrap_or_else(PoisonError::into_inner).ends;
+        ends <= self.clock.now()
     }
 }
 
@@ -95,7 +109,11 @@ impl Leg {
     fn at(&self, now: Timestamp) -> Coordinates {
         let whole = self.ends.duration_since(self.starts).as_secs_f64();
         let done = now.duration_since(self.starts).as_secs_f64();
-        let part = if whole > 0.0 { (done / whole).clamp(0.0, 1.0) } else { 1.0 };
+        let part = if whole > 0.0 {
+            (done / whole).clamp(0.0, 1.0)
+        } else {
+            1.0
+        };
         let between = |from: i32, to: i32| from + (f64::from(to - from) * part).round() as i32;
         Coordinates {
             lat_e6: between(self.from.lat_e6, self.to.lat_e6),

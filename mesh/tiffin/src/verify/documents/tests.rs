@@ -1,5 +1,5 @@
-use mesh_contracts::id::{CourierId, UserId};
 use mesh_contracts::geo::Country;
+use mesh_contracts::id::{CourierId, UserId};
 use uuid::Uuid;
 
 use super::*;

@@ -15,6 +15,7 @@ fn kept() -> Kept {
         stream: "ord_a".into(),
         version: 4,
         head: 9,
+        read: 9,
     }
 }
 
@@ -70,6 +71,16 @@ fn two_effects_of_one_key_are_a_breach() {
 fn an_altered_answer_is_a_breach() {
     let elsewhere = Kept { version: 3, ..kept() };
     check(&[elsewhere], &effects(effect()), sent(&[200]), "left it at 4");
+    let elsewhere_entirely = Kept {
+        stream: "ord_b".into(),
+        ..kept()
+    };
+    check(
+        std::slice::from_ref(&elsewhere_entirely),
+        &effects(effect()),
+        sent(&[200]),
+        "changed others",
+    );
     let beyond = Kept { head: 3, ..kept() };
     check(&[beyond], &effects(effect()), sent(&[200]), "and it stands at 3");
     let otherwise = Kept {
@@ -77,6 +88,16 @@ fn an_altered_answer_is_a_breach() {
         ..kept()
     };
     check(&[otherwise], &effects(effect()), sent(&[200]), "keeps 200 ord_a paid");
+}
+
+#[test]
+fn an_answer_about_events_that_we_have_not_read_is_no_breach() {
+    let unread = Kept {
+        stream: "ord_b".into(),
+        read: 3,
+        ..kept()
+    };
+    check(&[unread], &effects(effect()), sent(&[200]), "");
 }
 
 #[test]
@@ -111,7 +132,12 @@ fn what_was_refused_was_not_carried_out() {
         unknown: 0,
         ..sent(&[])
     };
-    check(&[kept()], &effects(effect()), refused.clone(), "refused, and carried out");
+    check(
+        &[kept()],
+        &effects(effect()),
+        refused.clone(),
+        "refused, and carried out",
+    );
     check(&[], &Effects::new(), refused, "");
 }
 

@@ -1,4 +1,4 @@
-use mesh_contracts::id::{OrderId, UserId};
+use mesh_contracts::id::UserId;
 use mesh_contracts::money::Currency;
 use mesh_contracts::order::Reason;
 use mesh_contracts::payment::{Event, Operation};
@@ -97,8 +97,8 @@ impl Case {
         }
     }
 
-    #[track_caller]
-    fn check(self, expected: &str) {
+    /// What order-master and basket-master know.
+    fn witnesses(&self) -> (BTreeMap<String, Claim>, BTreeMap<String, Account>) {
         let order = [
             order::Event::PaymentRequested {
                 customer: UserId(Uuid::from_u128(2)),
@@ -108,6 +108,7 @@ impl Case {
             },
             order::Event::Rejected {
                 reason: Reason::NoCandidate,
+                held_at: None,
             },
             order::Event::SettlementDue {
                 amount: self.due,
@@ -118,16 +119,17 @@ impl Case {
         let id = ORDER.to_string();
         let claims = claim(&log(ORDER, &order)).map(|claim| (id.clone(), claim));
         let accounts = account(&log(ORDER.payment(), &self.payment)).map(|account| (id, account));
+        (claims.into_iter().collect(), accounts.into_iter().collect())
+    }
+
+    #[track_caller]
+    fn check(self, expected: &str) {
+        let (claims, accounts) = self.witnesses();
         let ledger = Ledger {
             entries: self.provider,
             asked_at: NOON + self.after,
         };
-        let breaches = settled(
-            &claims.into_iter().collect(),
-            &accounts.into_iter().collect(),
-            &ledger,
-            NOON + self.after,
-        );
+        let breaches = settled(&claims, &accounts, &ledger, NOON + self.after);
         assert_eq!(breaches.is_empty(), expected.is_empty(), "{}", said(&breaches));
         assert!(said(&breaches).contains(expected), "{}", said(&breaches));
     }
@@ -248,4 +250,15 @@ fn a_debt_and_a_refund_that_is_tried_again_are_booked_not_lost() {
         },
     ]);
     Case::of(NOTHING, refused, vec![entry(1_290, 0, 0)]).check("");
+}
+
+#[test]
+fn an_order_is_waited_for_while_its_money_moves_and_no_longer() {
+    let promised = vec![opened(Method::Card), intended(1, Operation::Authorize), authorized()];
+    let (claims, accounts) = Case::of(NOTHING, promised, Vec::new()).witnesses();
+    let at = |seconds| NOON + SignedDuration::from_secs(seconds);
+    assert_eq!(pending(&claims, &accounts, at(30)), [ORDER]);
+    assert_eq!(pending(&claims, &accounts, at(300)), []);
+    let (claims, accounts) = Case::of(AMOUNT, taken(), Vec::new()).witnesses();
+    assert_eq!(pending(&claims, &accounts, at(30)), []);
 }

@@ -45,6 +45,7 @@ fn paid() -> Event {
 fn rejected() -> Event {
     Event::Rejected {
         reason: Reason::NoCandidate,
+        held_at: None,
     }
 }
 
@@ -82,7 +83,10 @@ fn a_way_that_is_not_in_the_table_is_a_breach() {
 
 #[test]
 fn nothing_but_money_follows_the_end() {
-    check_path(&[created(), rejected(), Event::CookingStarted {}], "ticket.started after the end");
+    check_path(
+        &[created(), rejected(), Event::CookingStarted {}],
+        "ticket.started after the end",
+    );
     check_path(&[created(), rejected(), paid()], "no way from rejected to paid");
 }
 

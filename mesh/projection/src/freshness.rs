@@ -1,15 +1,17 @@
 //! How fresh an answer must at least be, and whether the reader has it already.
+//!
+//! Knows headers and tags, and no document.
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRef, FromRequestParts};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use mesh_runtime::consistency::Signer;
 use mesh_runtime::{Problem, headers};
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::App;
-use crate::error::Error;
+use crate::connection::Projection;
 
 /// Proof that everything the reader's consistency token names is in the read model, and what the
 /// reader still has from before. As an extractor it waits; 400 for a token that is none of ours,
@@ -20,13 +22,18 @@ pub struct Fresh {
     if_none_match: Option<HeaderValue>,
 }
 
-impl FromRequestParts<App> for Fresh {
-    type Rejection = Error;
+impl<S> FromRequestParts<S> for Fresh
+where
+    S: Send + Sync,
+    Projection: FromRef<S>,
+    Signer: FromRef<S>,
+{
+    type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
-        let token = token(&parts.headers, app)?;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let token = token(&parts.headers, state)?;
         if let Some(token) = &token {
-            app.projection.await_token(token).await?;
+            Projection::from_ref(state).await_token(token).await?;
         }
         Ok(Self {
             is_demanded: token.is_some(),
@@ -41,18 +48,29 @@ impl Fresh {
         self.is_demanded
     }
 
-    /// The answer, tagged by its content since many streams make it; without body if the reader has it.
-    pub fn answer(&self, body: &impl Serialize) -> Response {
-        let body = serde_json::to_vec(body).expect("answers have string keys and finite numbers");
-        let tag = format!("\"{:016x}\"", xxh3_64(&body));
+    /// The answer under its tag, such as `version.status_version`; without body if the reader
+    /// has it.
+    pub fn answer(&self, tag: &str, body: &impl Serialize) -> Response {
+        self.tagged(tag, || to_json(body))
+    }
+
+    /// The answer, tagged by its content since many streams make it; without body if the reader
+    /// has it.
+    pub fn answer_by_content(&self, body: &impl Serialize) -> Response {
+        let body = to_json(body);
+        self.tagged(&format!("{:016x}", xxh3_64(&body)), || body)
+    }
+
+    fn tagged(&self, tag: &str, body: impl FnOnce() -> Vec<u8>) -> Response {
+        let tag = format!("\"{tag}\"");
         let mut response = if self.is_known(&tag) {
             StatusCode::NOT_MODIFIED.into_response()
         } else {
-            ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+            ([(header::CONTENT_TYPE, "application/json")], body()).into_response()
         };
-        let tag = HeaderValue::from_str(&tag).expect("hex digits are visible ASCII");
+        let tag = HeaderValue::from_str(&tag).expect("digits and dots are visible ASCII");
         response.headers_mut().insert(header::ETAG, tag);
-        // Staff see more of their own point; everyone asks each time whether it changed.
+        // Callers see different things of it, and each asks every time whether it changed.
         let policy = HeaderValue::from_static("private, no-cache");
         response.headers_mut().insert(header::CACHE_CONTROL, policy);
         response
@@ -68,11 +86,19 @@ impl Fresh {
     }
 }
 
-fn token(from: &HeaderMap, app: &App) -> Result<Option<Vec<(String, u64)>>, Problem> {
+fn to_json(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).expect("answers have string keys and finite numbers")
+}
+
+fn token<S>(from: &HeaderMap, state: &S) -> Result<Option<Vec<(String, u64)>>, Problem>
+where
+    Signer: FromRef<S>,
+{
     let Some(token) = from.get(headers::CONSISTENCY) else {
         return Ok(None);
     };
-    let token = token.to_str().ok().and_then(|token| app.signer.verify(token).ok());
+    let signer = Signer::from_ref(state);
+    let token = token.to_str().ok().and_then(|token| signer.verify(token).ok());
     token.map(Some).ok_or_else(|| {
         Problem::new(
             StatusCode::BAD_REQUEST,

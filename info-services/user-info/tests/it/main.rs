@@ -1,0 +1,10 @@
+//! user-info as a process of its own, over mutual TLS, on real NATS and Redis.
+
+mod address;
+mod couriers;
+mod loss;
+mod master;
+mod me;
+mod peers;
+mod people;
+mod world;
