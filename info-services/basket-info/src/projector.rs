@@ -6,9 +6,9 @@ use mesh_bus::Bus;
 use mesh_contracts::envelope::Envelope;
 use mesh_contracts::id::{BasketId, PaymentId};
 use mesh_contracts::subject::Context;
+use mesh_contracts::view;
 use mesh_contracts::view::basket::Basket;
 use mesh_contracts::view::payment::Payment;
-use mesh_contracts::{basket, payment, view};
 use mesh_projection::{BoxError, Placement, Projection, View};
 use mesh_runtime::Shutdown;
 
@@ -35,13 +35,7 @@ impl View for Baskets {
 
     fn fold(doc: Option<Basket>, event: &Envelope) -> Result<Option<Basket>, BoxError> {
         let _: BasketId = event.stream.parse()?;
-        Ok(match event.body::<basket::Event>()? {
-            Some(body) => view::basket::fold(doc, &body, event.at),
-            None => doc.map(|mut basket| {
-                view::basket::skip(&mut basket, event.at);
-                basket
-            }),
-        })
+        Ok(view::advance(doc, event, view::basket::fold, view::basket::skip)?)
     }
 
     fn place(_: &Basket) -> Placement {
@@ -58,13 +52,7 @@ impl View for Payments {
 
     fn fold(doc: Option<Payment>, event: &Envelope) -> Result<Option<Payment>, BoxError> {
         let _: PaymentId = event.stream.parse()?;
-        Ok(match event.body::<payment::Event>()? {
-            Some(body) => view::payment::fold(doc, &body, event.at),
-            None => doc.map(|mut payment| {
-                view::payment::skip(&mut payment, event.at);
-                payment
-            }),
-        })
+        Ok(view::advance(doc, event, view::payment::fold, view::payment::skip)?)
     }
 
     fn place(_: &Payment) -> Placement {

@@ -6,9 +6,9 @@ use mesh_bus::Bus;
 use mesh_contracts::envelope::Envelope;
 use mesh_contracts::id::{FoodPointId, ProductId};
 use mesh_contracts::subject::Context;
+use mesh_contracts::view;
 use mesh_contracts::view::point::FoodPoint;
 use mesh_contracts::view::product::Product;
-use mesh_contracts::{menu, point, view};
 use mesh_projection::{BoxError, Placement, Projection, View};
 use mesh_runtime::Shutdown;
 
@@ -38,13 +38,7 @@ impl View for Products {
 
     fn fold(doc: Option<Product>, event: &Envelope) -> Result<Option<Product>, BoxError> {
         let _: ProductId = event.stream.parse()?;
-        Ok(match event.body::<menu::Event>()? {
-            Some(body) => view::product::fold(doc, &body, event.at),
-            None => doc.map(|mut product| {
-                view::product::skip(&mut product, event.at);
-                product
-            }),
-        })
+        Ok(view::advance(doc, event, view::product::fold, view::product::skip)?)
     }
 
     fn place(doc: &Product) -> Placement {
@@ -64,13 +58,7 @@ impl View for FoodPoints {
 
     fn fold(doc: Option<FoodPoint>, event: &Envelope) -> Result<Option<FoodPoint>, BoxError> {
         let _: FoodPointId = event.stream.parse()?;
-        Ok(match event.body::<point::Event>()? {
-            Some(body) => view::point::fold(doc, &body, event.at),
-            None => doc.map(|mut point| {
-                view::point::skip(&mut point, event.at);
-                point
-            }),
-        })
+        Ok(view::advance(doc, event, view::point::fold, view::point::skip)?)
     }
 
     fn place(doc: &FoodPoint) -> Placement {

@@ -140,7 +140,12 @@ async fn jobs(
         .await
 }
 
-async fn courier_live(State(app): State<App>, caller: Caller, headers: HeaderMap, _: Fresh) -> Result<Response, Problem> {
+async fn courier_live(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    _: Fresh,
+) -> Result<Response, Problem> {
     caller.require(Role::Courier)?;
     let topic = topic::courier(caller.subject.courier());
     app.live::<Deliveries>(topic, &headers, |read| view::job(&read)).await

@@ -7,9 +7,9 @@ use mesh_bus::Bus;
 use mesh_contracts::envelope::Envelope;
 use mesh_contracts::id::{CourierId, DeliveryId, FoodPointId, OrderId};
 use mesh_contracts::subject::Context;
+use mesh_contracts::view;
 use mesh_contracts::view::delivery::Delivery;
 use mesh_contracts::view::order::{Order, Ticket};
-use mesh_contracts::{delivery, order, view};
 use mesh_projection::{BoxError, Placement, Projection, View};
 use mesh_runtime::Shutdown;
 use serde::{Deserialize, Serialize};
@@ -70,13 +70,7 @@ impl View for Orders {
     fn fold(doc: Option<OrderDocument>, event: &Envelope) -> Result<Option<OrderDocument>, BoxError> {
         let id = event.stream.parse()?;
         let order = doc.map(|doc| doc.order);
-        let order = match event.body::<order::Event>()? {
-            Some(body) => view::order::fold(order, &body, event.at),
-            None => order.map(|mut order| {
-                view::order::skip(&mut order, event.at);
-                order
-            }),
-        };
+        let order = view::advance(order, event, view::order::fold, view::order::skip)?;
         Ok(order.map(|order| OrderDocument { id, order }))
     }
 
@@ -106,13 +100,7 @@ impl View for Deliveries {
 
     fn fold(doc: Option<Delivery>, event: &Envelope) -> Result<Option<Delivery>, BoxError> {
         let _: DeliveryId = event.stream.parse()?;
-        Ok(match event.body::<delivery::Event>()? {
-            Some(body) => view::delivery::fold(doc, &body, event.at),
-            None => doc.map(|mut delivery| {
-                view::delivery::skip(&mut delivery, event.at);
-                delivery
-            }),
-        })
+        Ok(view::advance(doc, event, view::delivery::fold, view::delivery::skip)?)
     }
 
     fn place(doc: &Delivery) -> Placement {

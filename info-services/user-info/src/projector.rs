@@ -6,10 +6,10 @@ use mesh_bus::Bus;
 use mesh_contracts::envelope::Envelope;
 use mesh_contracts::id::{CourierId, DeliveryId, UserId};
 use mesh_contracts::subject::Context;
+use mesh_contracts::view;
 use mesh_contracts::view::courier::Courier;
 use mesh_contracts::view::delivery::Delivery;
 use mesh_contracts::view::person::Person;
-use mesh_contracts::{courier, delivery, user, view};
 use mesh_projection::{BoxError, Placement, Projection, View};
 use mesh_runtime::Shutdown;
 
@@ -37,13 +37,7 @@ impl View for People {
 
     fn fold(doc: Option<Person>, event: &Envelope) -> Result<Option<Person>, BoxError> {
         let _: UserId = event.stream.parse()?;
-        Ok(match event.body::<user::Event>()? {
-            Some(body) => view::person::fold(doc, &body, event.at),
-            None => doc.map(|mut person| {
-                view::person::skip(&mut person, event.at);
-                person
-            }),
-        })
+        Ok(view::advance(doc, event, view::person::fold, view::person::skip)?)
     }
 
     fn place(_: &Person) -> Placement {
@@ -60,13 +54,7 @@ impl View for Couriers {
 
     fn fold(doc: Option<Courier>, event: &Envelope) -> Result<Option<Courier>, BoxError> {
         let _: CourierId = event.stream.parse()?;
-        Ok(match event.body::<courier::Event>()? {
-            Some(body) => view::courier::fold(doc, &body, event.at),
-            None => doc.map(|mut courier| {
-                view::courier::skip(&mut courier, event.at);
-                courier
-            }),
-        })
+        Ok(view::advance(doc, event, view::courier::fold, view::courier::skip)?)
     }
 
     fn place(_: &Courier) -> Placement {
@@ -83,13 +71,7 @@ impl View for Deliveries {
 
     fn fold(doc: Option<Delivery>, event: &Envelope) -> Result<Option<Delivery>, BoxError> {
         let _: DeliveryId = event.stream.parse()?;
-        Ok(match event.body::<delivery::Event>()? {
-            Some(body) => view::delivery::fold(doc, &body, event.at),
-            None => doc.map(|mut delivery| {
-                view::delivery::skip(&mut delivery, event.at);
-                delivery
-            }),
-        })
+        Ok(view::advance(doc, event, view::delivery::fold, view::delivery::skip)?)
     }
 
     fn place(_: &Delivery) -> Placement {

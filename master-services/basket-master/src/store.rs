@@ -5,7 +5,7 @@
 use jiff::SignedDuration;
 use mesh_contracts::envelope::{BadBody, Envelope};
 use mesh_contracts::id::{OrderId, PaymentId, ProductId};
-use mesh_contracts::menu;
+use mesh_contracts::view;
 use mesh_contracts::view::product::{self, Product};
 use sqlx::PgPool;
 use sqlx::types::Json;
@@ -56,13 +56,7 @@ impl Tables {
             Some((_, Json(product))) => Some(product),
             None => None,
         };
-        let after = match envelope.body::<menu::Event>()? {
-            Some(event) => product::fold(before, &event, envelope.at),
-            None => before.map(|mut product| {
-                product::skip(&mut product, envelope.at);
-                product
-            }),
-        };
+        let after = view::advance(before, envelope, product::fold, product::skip)?;
         let Some(after) = after else { return Ok(()) };
         sqlx::query(
             "insert into products (product_id, version, document) values ($1, $2, $3)

@@ -1,7 +1,8 @@
 //! The commands of customers, kitchens and operators, and an order's history.
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::response::Response;
 use axum::routing::{get, post};
 use mesh_contracts::api::{Accept, HistoryEntry, Nothing, Override, PlaceFrozen, WithReason};
@@ -83,125 +84,36 @@ fn wish(body: &PlaceFrozen) -> impl Serialize {
     (&body.quote, body.kind, address, body.food_point)
 }
 
-async fn cancel(
-    State(app): State<App>,
-    caller: Caller,
-    key: IdempotencyKey,
-    if_match: IfMatch,
-    Path(id): Path<OrderId>,
-    Json(body): Json<WithReason>,
-) -> Result<Response, Problem> {
-    caller.require(Role::Customer)?;
-    let asked = Asked {
-        id,
-        verb: "cancel",
-        caller,
-        key,
-        if_match,
-    };
+async fn cancel(State(app): State<App>, asked: Asked, Json(body): Json<WithReason>) -> Result<Response, Problem> {
+    asked.caller.require(Role::Customer)?;
     asked.submit(app, &body, Command::Cancel(body.reason)).await
 }
 
-async fn end(
-    State(app): State<App>,
-    caller: Caller,
-    key: IdempotencyKey,
-    if_match: IfMatch,
-    Path(id): Path<OrderId>,
-    Json(body): Json<Override>,
-) -> Result<Response, Problem> {
-    caller.require(Role::Operator)?;
-    let asked = Asked {
-        id,
-        verb: "override",
-        caller,
-        key,
-        if_match,
-    };
+async fn end(State(app): State<App>, asked: Asked, Json(body): Json<Override>) -> Result<Response, Problem> {
+    asked.caller.require(Role::Operator)?;
     asked.submit(app, &body, Command::Override(body.reason)).await
 }
 
-async fn accept(
-    State(app): State<App>,
-    caller: Caller,
-    key: IdempotencyKey,
-    if_match: IfMatch,
-    Path(id): Path<OrderId>,
-    Json(body): Json<Accept>,
-) -> Result<Response, Problem> {
-    caller.require(Role::Kitchen)?;
-    let asked = Asked {
-        id,
-        verb: "accept",
-        caller,
-        key,
-        if_match,
+async fn accept(State(app): State<App>, asked: Asked, Json(body): Json<Accept>) -> Result<Response, Problem> {
+    asked.caller.require(Role::Kitchen)?;
+    let command = Command::Accept {
+        ready_by: body.ready_by,
     };
-    asked
-        .submit(
-            app,
-            &body,
-            Command::Accept {
-                ready_by: body.ready_by,
-            },
-        )
-        .await
+    asked.submit(app, &body, command).await
 }
 
-async fn reject(
-    State(app): State<App>,
-    caller: Caller,
-    key: IdempotencyKey,
-    if_match: IfMatch,
-    Path(id): Path<OrderId>,
-    Json(body): Json<WithReason>,
-) -> Result<Response, Problem> {
-    caller.require(Role::Kitchen)?;
-    let asked = Asked {
-        id,
-        verb: "reject",
-        caller,
-        key,
-        if_match,
-    };
+async fn reject(State(app): State<App>, asked: Asked, Json(body): Json<WithReason>) -> Result<Response, Problem> {
+    asked.caller.require(Role::Kitchen)?;
     asked.submit(app, &body, Command::RejectTicket(body.reason)).await
 }
 
-async fn start(
-    State(app): State<App>,
-    caller: Caller,
-    key: IdempotencyKey,
-    if_match: IfMatch,
-    Path(id): Path<OrderId>,
-    Json(body): Json<Nothing>,
-) -> Result<Response, Problem> {
-    caller.require(Role::Kitchen)?;
-    let asked = Asked {
-        id,
-        verb: "start",
-        caller,
-        key,
-        if_match,
-    };
+async fn start(State(app): State<App>, asked: Asked, Json(body): Json<Nothing>) -> Result<Response, Problem> {
+    asked.caller.require(Role::Kitchen)?;
     asked.submit(app, &body, Command::StartCooking).await
 }
 
-async fn ready(
-    State(app): State<App>,
-    caller: Caller,
-    key: IdempotencyKey,
-    if_match: IfMatch,
-    Path(id): Path<OrderId>,
-    Json(body): Json<Nothing>,
-) -> Result<Response, Problem> {
-    caller.require(Role::Kitchen)?;
-    let asked = Asked {
-        id,
-        verb: "ready",
-        caller,
-        key,
-        if_match,
-    };
+async fn ready(State(app): State<App>, asked: Asked, Json(body): Json<Nothing>) -> Result<Response, Problem> {
+    asked.caller.require(Role::Kitchen)?;
     asked.submit(app, &body, Command::MarkReady).await
 }
 
@@ -230,10 +142,30 @@ async fn history(State(app): State<App>, Path(id): Path<OrderId>) -> Result<axum
 /// One person's command on one order.
 struct Asked {
     id: OrderId,
-    verb: &'static str,
+    /// The last part of the path.
+    verb: String,
     caller: Caller,
     key: IdempotencyKey,
     if_match: IfMatch,
+}
+
+impl FromRequestParts<App> for Asked {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let key = IdempotencyKey::from_request_parts(parts, app).await?;
+        let if_match = IfMatch::from_request_parts(parts, app).await?;
+        let Path(id) = Path::from_request_parts(parts, app).await?;
+        let verb = parts.uri.path().rsplit('/').next().unwrap_or_default().to_owned();
+        Ok(Self {
+            id,
+            verb,
+            caller,
+            key,
+            if_match,
+        })
+    }
 }
 
 impl Asked {

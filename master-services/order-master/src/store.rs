@@ -10,9 +10,9 @@ use mesh_contracts::envelope::Envelope;
 use mesh_contracts::geo::Country;
 use mesh_contracts::id::{FoodPointId, ProductId};
 use mesh_contracts::order::QuoteLine;
+use mesh_contracts::view;
 use mesh_contracts::view::point::{self, FoodPoint};
 use mesh_contracts::view::product::{self, Product};
-use mesh_contracts::{menu, point as point_events};
 use moka::future::Cache;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -80,13 +80,7 @@ impl Knowledge {
     pub async fn hear_point(&self, envelope: &Envelope) -> Result<(), KnowledgeError> {
         let known = self.document::<FoodPoint>("SELECT version, document FROM points WHERE food_point = $1", envelope);
         let Some(before) = known.await? else { return Ok(()) };
-        let point = match envelope.body::<point_events::Event>()? {
-            Some(event) => point::fold(before, &event, envelope.at),
-            None => before.map(|mut point| {
-                point::skip(&mut point, envelope.at);
-                point
-            }),
-        };
+        let point = view::advance(before, envelope, point::fold, point::skip)?;
         let Some(point) = point else { return Ok(()) };
         sqlx::query(
             "INSERT INTO points (food_point, version, country, document) VALUES ($1, $2, $3, $4)
@@ -107,13 +101,7 @@ impl Knowledge {
     pub async fn hear_product(&self, envelope: &Envelope) -> Result<(), KnowledgeError> {
         let known = self.document::<Product>("SELECT version, document FROM products WHERE product = $1", envelope);
         let Some(before) = known.await? else { return Ok(()) };
-        let product = match envelope.body::<menu::Event>()? {
-            Some(event) => product::fold(before, &event, envelope.at),
-            None => before.map(|mut product| {
-                product::skip(&mut product, envelope.at);
-                product
-            }),
-        };
+        let product = view::advance(before, envelope, product::fold, product::skip)?;
         let Some(product) = product else { return Ok(()) };
         sqlx::query(
             "INSERT INTO products (product, version, document) VALUES ($1, $2, $3)

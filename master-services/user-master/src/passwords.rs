@@ -1,11 +1,11 @@
 //! Passwords: argon2id on threads of their own, few at a time, so that a rush at the door costs neither the rest of
 //! the service nor its memory.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use mesh_runtime::settings::Secret;
 use tokio::sync::Semaphore;
 
@@ -18,10 +18,14 @@ const HASHES_MAX: usize = 2;
 /// How long one may queue: half of the gateway's own patience. Beyond it we shed.
 const QUEUE_WAIT: Duration = Duration::from_secs(1);
 
+/// What one hash works in. Kept and used again: freed by whichever thread hashed last, 19 MiB would stay with each.
+type Memory = Vec<Block>;
+
 /// Hashes and verifies. Clones share the seats.
 #[derive(Clone)]
 pub struct Passwords {
     seats: Arc<Semaphore>,
+    memories: Arc<Mutex<Vec<Memory>>>,
     /// Of a password that nobody has: what is verified for an account that is not there.
     decoy: Arc<str>,
 }
@@ -41,32 +45,40 @@ impl Passwords {
     /// Takes as long as one hash.
     pub fn new() -> Self {
         let nobodys = argon2::password_hash::generate_salt();
+        let mut memory = Memory::new();
+        let decoy = hash(&nobodys, &mut memory).into();
         Self {
             seats: Arc::new(Semaphore::new(HASHES_MAX)),
-            decoy: hash(&nobodys).into(),
+            memories: Arc::new(Mutex::new(vec![memory])),
+            decoy,
         }
     }
 
     /// What to keep of a password.
     pub async fn hash(&self, password: Secret) -> Result<String, Busy> {
-        self.seated(move || hash(password.expose().as_bytes())).await
+        self.seated(move |memory| hash(password.expose().as_bytes(), memory))
+            .await
     }
 
     /// Whether it is the password that was hashed; without a hash the same work, and no.
     pub async fn verify(&self, password: Secret, kept: Option<String>) -> Result<bool, Busy> {
         let decoy = self.decoy.clone();
-        self.seated(move || {
-            let matches = matches(password.expose().as_bytes(), kept.as_deref().unwrap_or(&decoy));
+        self.seated(move |memory| {
+            let kept_or_decoy = kept.as_deref().unwrap_or(&decoy);
+            let matches = matches(password.expose().as_bytes(), kept_or_decoy, memory);
             matches && kept.is_some()
         })
         .await
     }
 
-    async fn seated<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Busy> {
+    async fn seated<T: Send + 'static>(&self, work: impl FnOnce(&mut Memory) -> T + Send + 'static) -> Result<T, Busy> {
         let queued = tokio::time::timeout(QUEUE_WAIT, self.seats.clone().acquire_owned()).await;
         let seat = queued.map_err(|_| Busy)?.expect("the seats are never closed");
+        let memories = self.memories.clone();
         let done = tokio::task::spawn_blocking(move || {
-            let done = work();
+            let mut memory = lock(&memories).pop().unwrap_or_default();
+            let done = work(&mut memory);
+            lock(&memories).push(memory);
             drop(seat);
             done
         });
@@ -79,15 +91,42 @@ fn argon2() -> Argon2<'static> {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
 }
 
-fn hash(password: &[u8]) -> String {
-    argon2()
-        .hash_password(password)
-        .expect("the system has randomness, and passwords are short")
-        .to_string()
+fn hash(password: &[u8], memory: &mut Memory) -> String {
+    let argon2 = argon2();
+    let salt = argon2::password_hash::generate_salt();
+    let kept = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(argon2.params()).expect("parameters are numbers"),
+        salt: Some(Salt::new(&salt).expect("a salt of the recommended length")),
+        hash: Some(digest(&argon2, password, &salt, memory).expect("passwords are short and the parameters sound")),
+    };
+    kept.to_string()
 }
 
-fn matches(password: &[u8], kept: &str) -> bool {
-    PasswordHash::new(kept).is_ok_and(|kept| argon2().verify_password(password, &kept).is_ok())
+/// Compares without telling by its time how far two hashes agree: that is `Output`'s equality.
+fn matches(password: &[u8], kept: &str, memory: &mut Memory) -> bool {
+    let Ok(kept) = PasswordHash::new(kept) else {
+        return false;
+    };
+    let (Ok(params), Some(salt)) = (Params::try_from(&kept), &kept.salt) else {
+        return false;
+    };
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    kept.hash.is_some() && digest(&argon2, password, salt.as_ref(), memory) == kept.hash
+}
+
+fn digest(argon2: &Argon2<'_>, password: &[u8], salt: &[u8], memory: &mut Memory) -> Option<Output> {
+    memory.resize(argon2.params().block_count(), Block::new());
+    let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+    argon2
+        .hash_password_into_with_memory(password, salt, &mut output, memory)
+        .ok()?;
+    Output::new(&output).ok()
+}
+
+fn lock(memories: &Mutex<Vec<Memory>>) -> std::sync::MutexGuard<'_, Vec<Memory>> {
+    memories.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

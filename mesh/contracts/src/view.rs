@@ -10,3 +10,23 @@ pub mod payment;
 pub mod person;
 pub mod point;
 pub mod product;
+
+use jiff::Timestamp;
+
+use crate::envelope::{BadBody, Envelope, EventBody};
+
+/// A document after one more event, as it travels: a type that this build does not know only counts.
+pub fn advance<T, E: EventBody>(
+    doc: Option<T>,
+    event: &Envelope,
+    fold: impl FnOnce(Option<T>, &E, Timestamp) -> Option<T>,
+    skip: impl FnOnce(&mut T, Timestamp),
+) -> Result<Option<T>, BadBody> {
+    Ok(match event.body::<E>()? {
+        Some(body) => fold(doc, &body, event.at),
+        None => doc.map(|mut doc| {
+            skip(&mut doc, event.at);
+            doc
+        }),
+    })
+}

@@ -11,8 +11,6 @@ use mesh_bus::{Bus, Poisoned, Subscription, Verdict};
 use mesh_contracts::envelope::Envelope;
 use mesh_contracts::subject::Context;
 use mesh_runtime::Shutdown;
-use sqlx::Row as _;
-use sqlx::postgres::PgRow;
 use tokio::sync::watch;
 
 use crate::BoxError;
@@ -263,23 +261,25 @@ impl Inbox {
     async fn known(&self, batch: &[Envelope]) -> Result<Known, sqlx::Error> {
         let streams: HashSet<&str> = batch.iter().map(|event| event.stream.as_str()).collect();
         let streams: Vec<&str> = streams.into_iter().collect();
-        let marks =
-            sqlx::query("select source_stream, version from inbox where consumer = $1 and source_stream = any($2)")
-                .bind(&*self.consumer)
-                .bind(&streams)
-                .try_map(|row: PgRow| Ok((row.try_get(0)?, unsigned(row.try_get(1)?))))
-                .fetch_all(self.store.pool())
-                .await?;
-        let quarantined: Vec<String> =
-            sqlx::query_scalar("select stream from quarantine where consumer = $1 and stream = any($2)")
-                .bind(&*self.consumer)
-                .bind(&streams)
-                .fetch_all(self.store.pool())
-                .await?;
-        Ok(Known {
-            marks: marks.into_iter().collect(),
-            quarantined: quarantined.into_iter().collect(),
-        })
+        // One look for both: this is asked for every batch of every context.
+        let rows: Vec<(String, Option<i64>, bool)> = sqlx::query_as(
+            "select s.stream, i.version, q.stream is not null
+             from unnest($2::text[]) s(stream)
+             left join inbox i on i.consumer = $1 and i.source_stream = s.stream
+             left join quarantine q on q.consumer = $1 and q.stream = s.stream",
+        )
+        .bind(&*self.consumer)
+        .bind(&streams)
+        .fetch_all(self.store.pool())
+        .await?;
+        let mut known = Known::default();
+        for (stream, version, is_quarantined) in rows {
+            if is_quarantined {
+                known.quarantined.insert(stream.clone());
+            }
+            known.marks.insert(stream, version.map_or(0, unsigned));
+        }
+        Ok(known)
     }
 
     async fn quarantine(&self, poisoned: Poisoned) -> Result<(), BoxError> {
@@ -304,6 +304,7 @@ impl Inbox {
 }
 
 /// What is known about the streams of a batch.
+#[derive(Default)]
 struct Known {
     marks: HashMap<String, u64>,
     quarantined: HashSet<String>,

@@ -97,7 +97,9 @@ enum Pause {
 
 /// What one look into the outbox came to.
 enum Round {
+    /// It was looked at to its end; what came since has left a signal.
     Idle,
+    /// There may be more.
     Sent,
     Doubt,
 }
@@ -186,6 +188,8 @@ impl Relay<'_> {
         }
         Ok(if settled.is_other_stream {
             Round::Doubt
+        } else if is_last {
+            Round::Idle
         } else {
             Round::Sent
         })

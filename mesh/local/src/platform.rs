@@ -24,7 +24,7 @@ use crate::probe;
 use crate::running::Running;
 use crate::secrets::Secrets;
 use crate::servers::{self, Database, Servers};
-use crate::services::{Kind, SERVICES, Service, bus_grants, of_kind, redis_users};
+use crate::services::{COMMAND_LINE, Kind, SERVICES, Service, bus_grants, of_kind, redis_users};
 use crate::supervise::{Process, Spec, Supervisor, Tier, run_once};
 
 /// Seven pools of 12, their relays and checkers, and room to look around.
@@ -225,8 +225,8 @@ async fn certificates(data_dir: &Path) -> Result<()> {
     let folder = certificates_dir(data_dir);
     tokio::task::spawn_blocking(move || {
         let authority = Authority::load_or_create(&folder.join("authority"))?;
-        for service in &SERVICES {
-            authority.write_bundle(&folder, service.name)?;
+        for name in SERVICES.map(|service| service.name).into_iter().chain([COMMAND_LINE]) {
+            authority.write_bundle(&folder, name)?;
         }
         anyhow::Ok(())
     })

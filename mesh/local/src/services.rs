@@ -78,6 +78,9 @@ pub const SERVICES: [Service; 12] = [
     },
 ];
 
+/// The identity of the command line, which asks services in its own name. Not a service: nothing of it listens.
+pub const COMMAND_LINE: &str = "tiffin";
+
 impl Service {
     /// The name of its database and serving role; SQL would have to quote the dash.
     pub fn database(&self) -> String {

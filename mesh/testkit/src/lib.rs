@@ -3,13 +3,18 @@
 //! For tests only. Knows no service; panics where a program would return an error.
 
 mod eventually;
+mod master;
 mod process;
 mod shared;
 mod stage;
 
 pub mod certificates;
+pub mod gateway;
+pub mod strangers;
 
 pub use eventually::{eventually, eventually_in};
+pub use gateway::{Answer, Gateway};
+pub use master::{Log, Master};
 pub use process::{ServiceProcess, free_address};
 pub use shared::{Shared, fresh_folder, remove_at_end, shared};
 pub use stage::{RedisAccess, Stage, run};

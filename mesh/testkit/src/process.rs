@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mesh_identity::Upstream;
 use mesh_local::exec::Launcher;
 use mesh_local::secrets::random_hex;
 use mesh_local::supervise::{Spec, Tier, run_once, start_tied, tail};
@@ -16,6 +17,9 @@ use crate::eventually::eventually_in;
 use crate::shared::shared;
 use crate::stage::Stage;
 use crate::{Database, certificates};
+
+/// Signs the consistency tokens of every test.
+pub(crate) const CONSISTENCY_SECRET: &str = "a secret that all services of a test share";
 
 /// A debug build on a busy machine; release builds take a tenth of it.
 const READY_DEADLINE: Duration = Duration::from_secs(30);
@@ -48,10 +52,7 @@ impl ServiceProcess {
             ("TIFFIN_NATS_PASSWORD", shared.bus_password(service)),
             ("TIFFIN_BUS_PREFIX", stage.bus_prefix()),
             ("TIFFIN_REGION", "local".to_owned()),
-            (
-                "TIFFIN_CONSISTENCY_SECRET",
-                "a secret that all services of a test share".to_owned(),
-            ),
+            ("TIFFIN_CONSISTENCY_SECRET", CONSISTENCY_SECRET.to_owned()),
             ("TIFFIN_CLOCK_RATE", "1".to_owned()),
             ("TIFFIN_LOG", "info".to_owned()),
         ];
@@ -122,6 +123,16 @@ impl ServiceProcess {
         .await;
     }
 
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// Where its peers find it.
+    pub fn upstream(&self) -> Upstream {
+        Upstream::new(self.name(), self.address().to_string())
+    }
+
     /// Its mesh port.
     pub fn address(&self) -> SocketAddr {
         self.spec.address
@@ -135,6 +146,15 @@ impl ServiceProcess {
     /// Where its log is.
     pub fn log(&self) -> &Path {
         &self.log
+    }
+
+    /// Stops it in its tracks: what is sent to it arrives, and nothing is done about it. Only
+    /// [`ServiceProcess::kill`] ends that.
+    ///
+    /// # Panics
+    /// If it is not running.
+    pub fn freeze(&self) {
+        kill_process(self.pid(), Signal::STOP).expect("a child of ours can be told");
     }
 
     /// kill -9, and wait for the end.
@@ -151,17 +171,22 @@ impl ServiceProcess {
     /// # Panics
     /// If it does not end in time, or not with success.
     pub async fn stop(&mut self) {
+        let pid = self.pid();
         let mut child = self.child.take().expect("it was started");
-        let pid = child
-            .id()
-            .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?))
-            .expect("it is running");
         kill_process(pid, Signal::TERM).expect("a child of ours can be told");
         let ended = tokio::time::timeout(STOP_DEADLINE, child.wait()).await;
         let status = ended
             .expect("it drains in time")
             .expect("a child of ours can be waited for");
         assert!(status.success(), "{} ended with {status}", self.spec.name);
+    }
+
+    fn pid(&self) -> Pid {
+        let child = self.child.as_ref().expect("it was started");
+        child
+            .id()
+            .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?))
+            .expect("it is running")
     }
 }
 

@@ -36,6 +36,58 @@ pub struct RedisAccess {
     pub prefix: String,
 }
 
+impl RedisAccess {
+    /// A connection of its own.
+    ///
+    /// # Panics
+    /// If Redis does not answer.
+    pub async fn connection(&self) -> redis::aio::MultiplexedConnection {
+        let client = redis::Client::open(self.url.as_str()).expect("a URL");
+        client.get_multiplexed_async_connection().await.expect("Redis is up")
+    }
+
+    /// Every key there is.
+    ///
+    /// # Panics
+    /// If Redis does not answer.
+    pub async fn keys(&self) -> Vec<String> {
+        let mut redis = self.connection().await;
+        let (mut all, mut cursor) = (Vec::new(), 0);
+        loop {
+            let (next, keys): (u64, Vec<String>) = redis::cmd("SCAN")
+                .arg(cursor)
+                .arg("MATCH")
+                .arg(format!("{}*", self.prefix))
+                .arg("COUNT")
+                .arg(1_000)
+                .query_async(&mut redis)
+                .await
+                .expect("our user may scan");
+            all.extend(keys);
+            cursor = next;
+            if cursor == 0 {
+                return all;
+            }
+        }
+    }
+
+    /// What FLUSHALL does, for these keys alone.
+    ///
+    /// # Panics
+    /// If Redis does not answer.
+    pub async fn flush(&self) {
+        let keys = self.keys().await;
+        if !keys.is_empty() {
+            let mut redis = self.connection().await;
+            redis::cmd("DEL")
+                .arg(keys)
+                .exec_async(&mut redis)
+                .await
+                .expect("our keys");
+        }
+    }
+}
+
 impl Default for Stage {
     fn default() -> Self {
         Self::new()

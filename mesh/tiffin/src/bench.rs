@@ -9,11 +9,10 @@ mod lag;
 mod load;
 mod memory;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use mesh_local::data_dir::DataDir;
-use mesh_local::secrets::random_hex;
 
 use crate::say;
 
@@ -21,6 +20,9 @@ const EXAMPLES: &str = "\
 Examples:
   cargo run --release -p tiffin -- bench append
   cargo run --release -p tiffin -- bench order --rate 200 --seconds 30 --json";
+
+/// Where the servers of a bench keep their data: beside nobody's, and emptied afterwards.
+const DATA_DIR: &str = ".tiffin-bench";
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -51,11 +53,6 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 fn exit_code(met: bool) -> ExitCode {
     if met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// A fresh folder for servers of our own, beside nobody's data.
-fn private_dir(given: Option<PathBuf>) -> PathBuf {
-    given.unwrap_or_else(|| std::env::temp_dir().join(format!("tiffin-bench-{}", random_hex(6))))
 }
 
 /// Removes a folder that nothing runs in any more, with what lies elsewhere for it.

@@ -18,14 +18,12 @@ use mesh_contracts::id::{FoodPointId, OrderId};
 use mesh_contracts::order::Event;
 use mesh_identity::{Mesh, Upstream};
 use mesh_local::running::Running;
+use mesh_local::services::COMMAND_LINE;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::say;
-
-/// Everyone whose events an order answers lets this service read them.
-const READER: &str = "order-master";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -163,7 +161,7 @@ fn entry(event: Envelope, causes: &Causes) -> Entry {
 
 /// The masters' feeds, asked with a certificate of this platform.
 fn feeds(running: &Running) -> anyhow::Result<Feeds> {
-    let client = Mesh::load(&running.certificates(READER), READER)?.client();
+    let client = Mesh::load(&running.certificates(COMMAND_LINE), COMMAND_LINE)?.client();
     let mut masters = BTreeMap::new();
     for process in running.processes() {
         masters.insert(

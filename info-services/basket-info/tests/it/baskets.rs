@@ -32,7 +32,7 @@ pub fn set(product: ProductId, quantity: u32) -> Event {
 #[tokio::test]
 async fn a_basket_nobody_filled_is_empty() {
     world::run(async |world| {
-        let answer = world.get("/basket", &customer(1)).await;
+        let answer = world.gateway.get("/basket", &customer(1)).await;
         let basket: Basket = serde_json::from_value(answer.json()).expect("the shape of every basket");
         assert_eq!((basket.version, basket.lines.len(), basket.total), (0, 0, None));
         assert_eq!(answer.headers[header::ETAG], "\"0.0\"");
@@ -47,17 +47,17 @@ async fn a_basket_shows_its_lines_and_what_they_cost() {
         let id = ann.subject.basket();
         let version = world
             .baskets
-            .tell(id, [set(CLUB, 2), set(ProductId::new_v7(), 1)])
+            .tell_all(id, [set(CLUB, 2), set(ProductId::new_v7(), 1)])
             .await;
-        let answer = world.get_after("/basket", &ann, id, version).await;
+        let answer = world.gateway.get_after("/basket", &ann, id, version).await;
         let basket = answer.json();
         assert_eq!(basket["total"], json!({ "amount": 1350, "currency": "EUR" }));
         assert_eq!(basket["lines"][0]["product"], json!(CLUB));
         assert_eq!(answer.headers[header::ETAG], "\"2.2\"");
         let known = [(header::IF_NONE_MATCH, "\"2.2\"".to_owned())];
-        assert_eq!(world.get_with("/basket", &ann, &known).await.status, 304);
+        assert_eq!(world.gateway.get_with("/basket", &ann, &known).await.status, 304);
         assert_eq!(
-            world.get("/basket", &bob).await.json()["version"],
+            world.gateway.get("/basket", &bob).await.json()["version"],
             0,
             "everyone has their own"
         );
@@ -88,8 +88,8 @@ async fn a_checked_out_basket_shows_what_was_frozen() {
             quote,
             reopen_at: Timestamp::UNIX_EPOCH,
         };
-        let version = world.baskets.tell(id, [set(CLUB, 2), checked_out]).await;
-        let basket = world.get_after("/basket", &ann, id, version).await.json();
+        let version = world.baskets.tell_all(id, [set(CLUB, 2), checked_out]).await;
+        let basket = world.gateway.get_after("/basket", &ann, id, version).await.json();
         assert_eq!(
             (&basket["lines"], &basket["checkout"]["order"]),
             (&json!([]), &json!(order))
@@ -102,7 +102,7 @@ async fn a_checked_out_basket_shows_what_was_frozen() {
 async fn baskets_are_for_customers() {
     world::run(async |world| {
         for wrong in [courier(2), operator()] {
-            let answer = world.get("/basket", &wrong).await;
+            let answer = world.gateway.get("/basket", &wrong).await;
             assert_eq!(answer.problem(), (403, "forbidden".into()));
         }
     })
@@ -115,12 +115,15 @@ async fn a_reader_never_gets_less_than_the_token_names() {
         let ann = customer(1);
         let id = ann.subject.basket();
         // Committed, and lost by the bus: only the master has it.
-        world.baskets.keep(id.to_string(), set(CLUB, 1));
-        assert_eq!(world.get_after("/basket", &ann, id, 1).await.json()["version"], 1);
-        let answer = world.get_after("/basket", &ann, id, 2).await;
+        world.baskets.keep(id, set(CLUB, 1));
+        assert_eq!(
+            world.gateway.get_after("/basket", &ann, id, 1).await.json()["version"],
+            1
+        );
+        let answer = world.gateway.get_after("/basket", &ann, id, 2).await;
         assert_eq!(answer.problem(), (503, "unavailable".into()), "nobody has it yet");
         let forged = [(headers::CONSISTENCY, "x".to_owned())];
-        let answer = world.get_with("/basket", &ann, &forged).await;
+        let answer = world.gateway.get_with("/basket", &ann, &forged).await;
         assert_eq!(answer.problem(), (400, "consistency_token_malformed".into()));
     })
     .await;

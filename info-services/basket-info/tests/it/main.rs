@@ -2,7 +2,6 @@
 
 mod baskets;
 mod loss;
-mod master;
 mod payments;
 mod peers;
 mod world;

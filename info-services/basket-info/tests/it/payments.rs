@@ -42,14 +42,18 @@ async fn a_payment_shows_where_the_money_is_and_not_how_it_is_moved() {
         let (ann, order) = (customer(1), OrderId::new_v7());
         let path = format!("/orders/{order}/payment");
         let [opened, intended, authorized] = authorized(order, ann.subject);
-        let version = world.baskets.tell(order.payment(), [opened, intended]).await;
-        let payment = world.get_after(&path, &ann, order.payment(), version).await.json();
+        let version = world.baskets.tell_all(order.payment(), [opened, intended]).await;
+        let payment = world
+            .gateway
+            .get_after(&path, &ann, order.payment(), version)
+            .await
+            .json();
         assert_eq!(
             (&payment["status"], &payment["order"]),
             (&json!("authorizing"), &json!(order))
         );
-        let version = world.baskets.tell(order.payment(), [authorized]).await;
-        let answer = world.get_after(&path, &ann, order.payment(), version).await;
+        let version = world.baskets.tell_all(order.payment(), [authorized]).await;
+        let answer = world.gateway.get_after(&path, &ann, order.payment(), version).await;
         let payment = answer.json();
         assert_eq!(payment["status"], "authorized");
         assert_eq!(payment["authorized"], json!({ "amount": 900, "currency": "EUR" }));
@@ -58,7 +62,7 @@ async fn a_payment_shows_where_the_money_is_and_not_how_it_is_moved() {
         }
         assert_eq!(answer.headers[header::ETAG], "\"3.3\"");
         let known = [(header::IF_NONE_MATCH, "\"3.3\"".to_owned())];
-        assert_eq!(world.get_with(&path, &ann, &known).await.status, 304);
+        assert_eq!(world.gateway.get_with(&path, &ann, &known).await.status, 304);
     })
     .await;
 }
@@ -70,14 +74,23 @@ async fn somebody_elses_payment_does_not_exist() {
         let path = format!("/orders/{order}/payment");
         let version = world
             .baskets
-            .tell(order.payment(), authorized(order, ann.subject))
+            .tell_all(order.payment(), authorized(order, ann.subject))
             .await;
-        let answer = world.get_after(&path, &customer(2), order.payment(), version).await;
+        let answer = world
+            .gateway
+            .get_after(&path, &customer(2), order.payment(), version)
+            .await;
         assert_eq!(answer.problem(), (404, "not_found".into()));
         let nobodys = format!("/orders/{}/payment", OrderId::new_v7());
-        assert_eq!(world.get(&nobodys, &ann).await.problem(), (404, "not_found".into()));
-        assert_eq!(world.get(&path, &operator()).await.status, 200);
-        assert_eq!(world.get(&path, &courier(3)).await.problem(), (403, "forbidden".into()));
+        assert_eq!(
+            world.gateway.get(&nobodys, &ann).await.problem(),
+            (404, "not_found".into())
+        );
+        assert_eq!(world.gateway.get(&path, &operator()).await.status, 200);
+        assert_eq!(
+            world.gateway.get(&path, &courier(3)).await.problem(),
+            (403, "forbidden".into())
+        );
     })
     .await;
 }

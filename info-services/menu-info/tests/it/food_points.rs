@@ -15,19 +15,26 @@ const NEAR_SUBURB: &str = "/food-points?country=DE&lat_e6=52530000&lon_e6=134050
 async fn the_nearest_comes_first_when_a_place_is_given() {
     world::run(async |world| {
         let ann = customer(1);
-        world.points.tell(CENTRE, [registered("Centre", 0)]).await;
-        let version = world.points.tell(SUBURB, [registered("Suburb", 9)]).await;
-        let points = world.get_after(NEAR_SUBURB, &ann, SUBURB, version).await;
+        world.points.tell_all(CENTRE, [registered("Centre", 0)]).await;
+        let version = world.points.tell_all(SUBURB, [registered("Suburb", 9)]).await;
+        let points = world.gateway.get_after(NEAR_SUBURB, &ann, SUBURB, version).await;
         assert_eq!(points.ids(), [SUBURB.to_string(), CENTRE.to_string()]);
         let items = points.json()["items"].clone();
         assert_eq!(
             (&items[0]["distance_m"], &items[1]["distance_m"]),
             (&json!(111), &json!(1112))
         );
-        let points = world.get(POINTS, &ann).await;
+        let points = world.gateway.get(POINTS, &ann).await;
         assert_eq!(points.ids(), [CENTRE.to_string(), SUBURB.to_string()]);
         assert_eq!(points.json()["items"][0].get("distance_m"), None);
-        assert!(world.get("/food-points?country=RS", &ann).await.ids().is_empty());
+        assert!(
+            world
+                .gateway
+                .get("/food-points?country=RS", &ann)
+                .await
+                .ids()
+                .is_empty()
+        );
     })
     .await;
 }
@@ -36,12 +43,12 @@ async fn the_nearest_comes_first_when_a_place_is_given() {
 async fn a_closed_point_says_so() {
     world::run(async |world| {
         let ann = customer(1);
-        let version = world.points.tell(CENTRE, [registered("Centre", 0)]).await;
-        let open = world.get_after(POINTS, &ann, CENTRE, version).await;
+        let version = world.points.tell_all(CENTRE, [registered("Centre", 0)]).await;
+        let open = world.gateway.get_after(POINTS, &ann, CENTRE, version).await;
         assert_eq!(open.json()["items"][0]["open"], true);
         let by = ClosedBy::MissedTickets;
-        let version = world.points.tell(CENTRE, [Event::Closed { by }]).await;
-        let closed = world.get_after(POINTS, &ann, CENTRE, version).await;
+        let version = world.points.tell_all(CENTRE, [Event::Closed { by }]).await;
+        let closed = world.gateway.get_after(POINTS, &ann, CENTRE, version).await;
         assert_eq!(closed.json()["items"][0]["open"], false);
     })
     .await;
@@ -50,12 +57,16 @@ async fn a_closed_point_says_so() {
 #[tokio::test]
 async fn only_those_who_run_a_point_see_inside() {
     world::run(async |world| {
-        world.points.tell(SUBURB, [registered("Suburb", 9)]).await;
+        world.points.tell_all(SUBURB, [registered("Suburb", 9)]).await;
         let version = world
             .points
-            .tell(CENTRE, [registered("Centre", 0), received(BREAD, 7)])
+            .tell_all(CENTRE, [registered("Centre", 0), received(BREAD, 7)])
             .await;
-        let all = world.get_after(POINTS, &operator(), CENTRE, version).await.json();
+        let all = world
+            .gateway
+            .get_after(POINTS, &operator(), CENTRE, version)
+            .await
+            .json();
         let stock = &all["items"][0]["stock"][BREAD.to_string()];
         assert_eq!(
             (&stock["available"], &all["items"][0]["free_slots"]),
@@ -67,10 +78,13 @@ async fn only_those_who_run_a_point_see_inside() {
         };
         assert_eq!(has_stock(all), [true, true]);
         assert_eq!(
-            has_stock(world.get(POINTS, &kitchen(CENTRE)).await.json()),
+            has_stock(world.gateway.get(POINTS, &kitchen(CENTRE)).await.json()),
             [true, false]
         );
-        assert_eq!(has_stock(world.get(POINTS, &customer(1)).await.json()), [false, false]);
+        assert_eq!(
+            has_stock(world.gateway.get(POINTS, &customer(1)).await.json()),
+            [false, false]
+        );
     })
     .await;
 }
@@ -83,15 +97,15 @@ async fn pages_have_every_point_once() {
         let mut last = (CENTRE, 0);
         for north in 0..7 {
             let id = FoodPointId(Uuid::from_u128(100 - north as u128));
-            last = (id, world.points.tell(id, [registered("A point", north)]).await);
+            last = (id, world.points.tell_all(id, [registered("A point", north)]).await);
             expected.push(id.to_string());
         }
         expected.reverse();
-        world.get_after(POINTS, &ann, last.0, last.1).await;
+        world.gateway.get_after(POINTS, &ann, last.0, last.1).await;
         let mut seen = Vec::new();
         let mut path = format!("{NEAR_SUBURB}&limit=3");
         loop {
-            let page = world.get(&path, &ann).await;
+            let page = world.gateway.get(&path, &ann).await;
             assert!(page.ids().len() <= 3);
             seen.extend(page.ids());
             match page.json()["next_cursor"].as_str() {
@@ -118,7 +132,7 @@ async fn bad_queries_are_refused() {
             "country=DE&cursor=x",
             "country=DE&radius=5",
         ] {
-            let answer = world.get(&format!("/food-points?{query}"), &customer(1)).await;
+            let answer = world.gateway.get(&format!("/food-points?{query}"), &customer(1)).await;
             assert_eq!(answer.problem(), (400, "bad_request".into()), "{query}");
         }
     })

@@ -11,15 +11,15 @@ const MENU: &str = "/menu?country=DE";
 async fn a_flushed_redis_is_never_answered_from_and_fills_again() {
     world::run(async |world| {
         let ann = customer(1);
-        world.points.tell(CENTRE, [registered("Centre", 0)]).await;
-        let version = world.menu.tell(CLUB, [created(product("Club", BREAD, 2))]).await;
-        world.get_after(MENU, &ann, CLUB, version).await;
+        world.points.tell_all(CENTRE, [registered("Centre", 0)]).await;
+        let version = world.menu.tell_all(CLUB, [created(product("Club", BREAD, 2))]).await;
+        world.gateway.get_after(MENU, &ann, CLUB, version).await;
         world.stage.settled().await;
 
         world.menu.set_down(true);
-        world.flush().await;
+        world.redis.flush().await;
         eventually("what was kept for a moment is gone", async || {
-            let answer = world.get(MENU, &ann).await;
+            let answer = world.gateway.get(MENU, &ann).await;
             match answer.status {
                 503 => Some(()),
                 _ => {
@@ -31,7 +31,7 @@ async fn a_flushed_redis_is_never_answered_from_and_fills_again() {
         .await;
         world.menu.set_down(false);
         let menu = eventually("the menu is there again", async || {
-            let answer = world.get(MENU, &ann).await;
+            let answer = world.gateway.get(MENU, &ann).await;
             (answer.status != 503).then(|| answer.json())
         })
         .await;

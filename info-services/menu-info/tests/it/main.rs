@@ -3,7 +3,6 @@
 mod chain;
 mod food_points;
 mod loss;
-mod master;
 mod menu;
 mod peers;
 mod world;

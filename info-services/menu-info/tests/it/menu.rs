@@ -4,11 +4,11 @@ use http::header;
 use mesh_contracts::id::FoodPointId;
 use mesh_contracts::menu::Event;
 use mesh_contracts::money::{Currency, Money};
-use mesh_testkit::eventually;
+use mesh_testkit::{Answer, eventually};
 use serde_json::{Value, json};
 
 use crate::chain::{BREAD, BROTH, CENTRE, CLUB, SOUP, SUBURB, country, created, gone, product, received, registered};
-use crate::world::{self, Answer, World, customer};
+use crate::world::{self, World, customer};
 
 const MENU: &str = "/menu?country=DE";
 
@@ -25,26 +25,26 @@ fn available(answer: &Answer) -> Vec<(String, bool)> {
 
 /// The club has bread in the suburb only, the soup has broth in neither.
 async fn open_shop(world: &World) {
-    world.menu.tell(CLUB, [created(product("Club", BREAD, 2))]).await;
-    world.menu.tell(SOUP, [created(product("Soup", BROTH, 1))]).await;
+    world.menu.tell_all(CLUB, [created(product("Club", BREAD, 2))]).await;
+    world.menu.tell_all(SOUP, [created(product("Soup", BROTH, 1))]).await;
     world
         .points
-        .tell(CENTRE, [registered("Centre", 0), received(BREAD, 1)])
+        .tell_all(CENTRE, [registered("Centre", 0), received(BREAD, 1)])
         .await;
     world
         .points
-        .tell(SUBURB, [registered("Suburb", 9), received(BREAD, 2)])
+        .tell_all(SUBURB, [registered("Suburb", 9), received(BREAD, 2)])
         .await;
     // Streams are handled one by one: when the last is there, all are.
-    world.get_after(MENU, &customer(1), SOUP, 1).await;
-    world.get_after(MENU, &customer(1), SUBURB, 2).await;
+    world.gateway.get_after(MENU, &customer(1), SOUP, 1).await;
+    world.gateway.get_after(MENU, &customer(1), SUBURB, 2).await;
 }
 
 #[tokio::test]
 async fn a_product_shows_its_price_there() {
     world::run(async |world| {
-        let version = world.menu.tell(CLUB, [created(product("Club", BREAD, 2))]).await;
-        let menu = world.get_after(MENU, &customer(1), CLUB, version).await.json();
+        let version = world.menu.tell_all(CLUB, [created(product("Club", BREAD, 2))]).await;
+        let menu = world.gateway.get_after(MENU, &customer(1), CLUB, version).await.json();
         assert_eq!(
             menu,
             json!({
@@ -60,7 +60,7 @@ async fn a_product_shows_its_price_there() {
                 }],
             })
         );
-        let elsewhere = world.get("/menu?country=RS", &customer(1)).await.json();
+        let elsewhere = world.gateway.get("/menu?country=RS", &customer(1)).await.json();
         assert_eq!(elsewhere["items"], json!([]));
     })
     .await;
@@ -70,21 +70,25 @@ async fn a_product_shows_its_price_there() {
 async fn a_retired_product_is_off_the_menu_and_a_new_price_is_on_it() {
     world::run(async |world| {
         let ann = customer(1);
-        world.menu.tell(SOUP, [created(product("Soup", BROTH, 1))]).await;
+        world.menu.tell_all(SOUP, [created(product("Soup", BROTH, 1))]).await;
         let mut dearer = product("Club", BREAD, 2);
         dearer.prices.insert(country("DE"), Money::new(990, Currency::EUR));
         dearer.prices.insert(country("RS"), Money::new(99_000, Currency::RSD));
         let events = [created(product("Club", BREAD, 2)), Event::Updated { product: dearer }];
-        let version = world.menu.tell(CLUB, events).await;
-        let menu = world.get_after(MENU, &ann, CLUB, version).await.json();
+        let version = world.menu.tell_all(CLUB, events).await;
+        let menu = world.gateway.get_after(MENU, &ann, CLUB, version).await.json();
         assert_eq!(menu["items"][0]["price"]["amount"], 990);
-        let there = world.get_after("/menu?country=RS", &ann, CLUB, version).await.json();
+        let there = world
+            .gateway
+            .get_after("/menu?country=RS", &ann, CLUB, version)
+            .await
+            .json();
         assert_eq!(
             there["items"][0]["price"],
             json!({ "amount": 99_000, "currency": "RSD" })
         );
-        let version = world.menu.tell(CLUB, [Event::Retired {}]).await;
-        let menu = world.get_after(MENU, &ann, CLUB, version).await;
+        let version = world.menu.tell_all(CLUB, [Event::Retired {}]).await;
+        let menu = world.gateway.get_after(MENU, &ann, CLUB, version).await;
         assert_eq!(available(&menu), [("Soup".to_owned(), false)]);
     })
     .await;
@@ -97,14 +101,24 @@ async fn a_product_is_available_where_every_ingredient_suffices_for_one() {
         open_shop(world).await;
         let both = |club: bool, soup: bool| [("Club".to_owned(), club), ("Soup".to_owned(), soup)];
         let at = |point: FoodPointId| format!("{MENU}&food_point_id={point}");
-        assert_eq!(available(&world.get(&at(CENTRE), &ann).await), both(false, false));
-        assert_eq!(available(&world.get(&at(SUBURB), &ann).await), both(true, false));
-        assert_eq!(available(&world.get(MENU, &ann).await), both(true, false), "somewhere");
-        let version = world.points.tell(CENTRE, [received(BROTH, 1)]).await;
-        let here = world.get_after(&at(CENTRE), &ann, CENTRE, version).await;
+        assert_eq!(
+            available(&world.gateway.get(&at(CENTRE), &ann).await),
+            both(false, false)
+        );
+        assert_eq!(
+            available(&world.gateway.get(&at(SUBURB), &ann).await),
+            both(true, false)
+        );
+        assert_eq!(
+            available(&world.gateway.get(MENU, &ann).await),
+            both(true, false),
+            "somewhere"
+        );
+        let version = world.points.tell_all(CENTRE, [received(BROTH, 1)]).await;
+        let here = world.gateway.get_after(&at(CENTRE), &ann, CENTRE, version).await;
         assert_eq!(available(&here), both(false, true));
-        let version = world.points.tell(SUBURB, [gone(BREAD, 2)]).await;
-        let anywhere = world.get_after(MENU, &ann, SUBURB, version).await;
+        let version = world.points.tell_all(SUBURB, [gone(BREAD, 2)]).await;
+        let anywhere = world.gateway.get_after(MENU, &ann, SUBURB, version).await;
         assert_eq!(available(&anywhere), both(false, true));
     })
     .await;
@@ -114,10 +128,10 @@ async fn a_product_is_available_where_every_ingredient_suffices_for_one() {
 async fn what_changes_is_seen_soon_without_a_token_too() {
     world::run(async |world| {
         let ann = customer(1);
-        assert!(available(&world.get(MENU, &ann).await).is_empty());
-        world.menu.tell(CLUB, [created(product("Club", BREAD, 2))]).await;
+        assert!(available(&world.gateway.get(MENU, &ann).await).is_empty());
+        world.menu.tell_all(CLUB, [created(product("Club", BREAD, 2))]).await;
         eventually("the product is on the menu", async || {
-            (available(&world.get(MENU, &ann).await).len() == 1).then_some(())
+            (available(&world.gateway.get(MENU, &ann).await).len() == 1).then_some(())
         })
         .await;
     })
@@ -128,14 +142,14 @@ async fn what_changes_is_seen_soon_without_a_token_too() {
 async fn what_the_reader_has_is_not_sent_again() {
     world::run(async |world| {
         let (ann, path) = (customer(1), MENU);
-        let version = world.menu.tell(CLUB, [created(product("Club", BREAD, 2))]).await;
-        let answer = world.get_after(path, &ann, CLUB, version).await;
+        let version = world.menu.tell_all(CLUB, [created(product("Club", BREAD, 2))]).await;
+        let answer = world.gateway.get_after(path, &ann, CLUB, version).await;
         let tag = answer.headers[header::ETAG].to_str().expect("visible ASCII").to_owned();
         let known = [(header::IF_NONE_MATCH, tag.clone())];
-        let again = world.get_with(path, &ann, &known).await;
+        let again = world.gateway.get_with(path, &ann, &known).await;
         assert_eq!((again.status, again.body.len()), (304, 0));
-        let version = world.menu.tell(SOUP, [created(product("Soup", BROTH, 1))]).await;
-        let changed = world.get_after(path, &ann, SOUP, version).await;
+        let version = world.menu.tell_all(SOUP, [created(product("Soup", BROTH, 1))]).await;
+        let changed = world.gateway.get_after(path, &ann, SOUP, version).await;
         assert_ne!(changed.headers[header::ETAG], tag);
     })
     .await;
@@ -152,16 +166,16 @@ async fn a_menu_is_refused_for_what_is_no_country_and_no_point_there() {
             "country=DE&food_point_id=x",
             "country=DE&page=1",
         ] {
-            let answer = world.get(&format!("/menu?{query}"), &ann).await;
+            let answer = world.gateway.get(&format!("/menu?{query}"), &ann).await;
             assert_eq!(answer.problem(), (400, "bad_request".into()), "{query}");
         }
-        let version = world.points.tell(CENTRE, [registered("Centre", 0)]).await;
-        world.get_after(MENU, &ann, CENTRE, version).await;
+        let version = world.points.tell_all(CENTRE, [registered("Centre", 0)]).await;
+        world.gateway.get_after(MENU, &ann, CENTRE, version).await;
         for query in [
             format!("country=RS&food_point_id={CENTRE}"),
             format!("country=DE&food_point_id={SUBURB}"),
         ] {
-            let answer = world.get(&format!("/menu?{query}"), &ann).await;
+            let answer = world.gateway.get(&format!("/menu?{query}"), &ann).await;
             assert_eq!(answer.problem(), (404, "not_found".into()), "{query}");
         }
     })

@@ -13,9 +13,12 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 async fn an_orders_stream_is_a_snapshot_and_then_every_event() {
     world::run(async |world| {
         let (ann, id) = (customer(1), OrderId::new_v7());
-        let version = world.orders.tell(id, [placed(id, ann.subject)]).await;
+        let version = world.orders.tell_all(id, [placed(id, ann.subject)]).await;
         let path = format!("/orders/{id}/live");
-        world.get_after(&format!("/orders/{id}"), &ann, id, version).await;
+        world
+            .gateway
+            .get_after(&format!("/orders/{id}"), &ann, id, version)
+            .await;
 
         let mut client = world.listen(&path, &ann, &[]).await;
         let snapshot = client.next().await;
@@ -25,7 +28,7 @@ async fn an_orders_stream_is_a_snapshot_and_then_every_event() {
         assert_eq!(document["pin"], signer().pin(&id.to_string()));
         assert_eq!(document.get("candidates"), None);
 
-        world.orders.tell(id, held(POINT)).await;
+        world.orders.tell_all(id, held(POINT)).await;
         let event = client.next().await;
         assert_eq!(
             (&event.data["type"], &event.data["version"]),
@@ -33,7 +36,7 @@ async fn an_orders_stream_is_a_snapshot_and_then_every_event() {
         );
         let seen = event.id;
         drop(client);
-        world.orders.tell(id, offered(POINT, after(3))).await;
+        world.orders.tell_all(id, offered(POINT, after(3))).await;
         let mut client = world.listen(&path, &ann, &[(LAST_EVENT_ID, seen)]).await;
         for version in 3..=5 {
             assert_eq!(client.next().await.data["version"], version);
@@ -49,10 +52,10 @@ async fn a_kitchen_hears_of_tickets_as_they_come_and_go() {
         let path = format!("/food-points/{POINT}/live");
         let mut client = world.listen(&path, &kitchen(POINT), &[]).await;
         assert_eq!(client.next().await.data["documents"], json!([]));
-        world.orders.tell(id, [placed(id, ann.subject)]).await;
-        world.orders.tell(id, held(POINT)).await;
-        world.orders.tell(id, offered(POINT, after(3))).await;
-        world.orders.tell(id, cooked_and_brought(POINT, rider)).await;
+        world.orders.tell_all(id, [placed(id, ann.subject)]).await;
+        world.orders.tell_all(id, held(POINT)).await;
+        world.orders.tell_all(id, offered(POINT, after(3))).await;
+        world.orders.tell_all(id, cooked_and_brought(POINT, rider)).await;
         for expected in [
             "ticket.offered",
             "ticket.accepted",
@@ -67,7 +70,7 @@ async fn a_kitchen_hears_of_tickets_as_they_come_and_go() {
         let next = OrderId::new_v7();
         world
             .orders
-            .tell(next, crate::events::ticket(next, ann.subject, POINT, after(9)))
+            .tell_all(next, crate::events::ticket(next, ann.subject, POINT, after(9)))
             .await;
         assert_eq!(
             client.next().await.data["stream"],
@@ -88,9 +91,9 @@ async fn a_courier_hears_of_offers_and_jobs_and_of_nobody_elses() {
         assert_eq!(client.next().await.data["documents"], json!([]));
         let ann = customer(1).subject;
         let others = [opened(other, ann, after(20)), offer(rival), taken(rival)];
-        world.couriers.tell(other.delivery(), others).await;
+        world.couriers.tell_all(other.delivery(), others).await;
         let events = [opened(mine, ann, after(20)), offer(me), taken(me), delivered(me)];
-        world.couriers.tell(mine.delivery(), events).await;
+        world.couriers.tell_all(mine.delivery(), events).await;
         for expected in ["delivery.offered", "delivery.assigned", "delivery.delivered"] {
             let event = client.next().await.data;
             assert_eq!(

@@ -5,7 +5,6 @@ mod events;
 mod kitchen;
 mod live;
 mod loss;
-mod master;
 mod orders;
 mod peers;
 mod sse;

@@ -13,25 +13,28 @@ async fn a_reader_never_gets_less_than_the_token_names() {
     world::run(async |world| {
         let (ann, id) = (customer(1), OrderId::new_v7());
         // Committed, and lost by the bus: only the master has it.
-        world.orders.keep(id.to_string(), placed(id, ann.subject));
+        world.orders.keep(id, placed(id, ann.subject));
         let path = format!("/orders/{id}");
-        assert_eq!(world.get(&path, &ann).await.status, 404, "nobody told us");
-        let answer = world.get_after(&path, &ann, id, 1).await;
+        assert_eq!(world.gateway.get(&path, &ann).await.status, 404, "nobody told us");
+        let answer = world.gateway.get_after(&path, &ann, id, 1).await;
         assert_eq!(answer.json()["version"], 1);
-        assert_eq!(world.get_after("/orders", &ann, id, 1).await.ids(), [id.to_string()]);
         assert_eq!(
-            world.get(&path, &ann).await.headers[header::ETAG],
+            world.gateway.get_after("/orders", &ann, id, 1).await.ids(),
+            [id.to_string()]
+        );
+        assert_eq!(
+            world.gateway.get(&path, &ann).await.headers[header::ETAG],
             "\"1.1\"",
             "and it stays"
         );
         for event in held(POINT) {
-            world.orders.keep(id.to_string(), event);
+            world.orders.keep(id, event);
         }
         assert_eq!(
-            world.get_after(&path, &ann, id, 3).await.json()["hold"],
+            world.gateway.get_after(&path, &ann, id, 3).await.json()["hold"],
             serde_json::Value::Null
         );
-        assert_eq!(world.get(&path, &ann).await.json()["version"], 3);
+        assert_eq!(world.gateway.get(&path, &ann).await.json()["version"], 3);
     })
     .await;
 }
@@ -41,13 +44,17 @@ async fn what_nobody_has_yet_is_unavailable_and_not_missing() {
     world::run(async |world| {
         let (ann, id) = (customer(1), OrderId::new_v7());
         let path = format!("/orders/{id}");
-        let answer = world.get_after(&path, &ann, id, 1).await;
+        let answer = world.gateway.get_after(&path, &ann, id, 1).await;
         assert_eq!(answer.problem(), (503, "unavailable".into()));
         assert!(answer.headers.contains_key(header::RETRY_AFTER));
-        world.orders.tell(id, [placed(id, ann.subject)]).await;
+        world.orders.tell_all(id, [placed(id, ann.subject)]).await;
         world.orders.set_down(true);
-        assert_eq!(world.get_after(&path, &ann, id, 1).await.status, 200, "the bus has it");
-        let answer = world.get_after(&path, &ann, id, 2).await;
+        assert_eq!(
+            world.gateway.get_after(&path, &ann, id, 1).await.status,
+            200,
+            "the bus has it"
+        );
+        let answer = world.gateway.get_after(&path, &ann, id, 2).await;
         assert_eq!(answer.problem(), (503, "unavailable".into()));
         world.orders.set_down(false);
     })
@@ -60,7 +67,10 @@ async fn a_token_that_nobody_signed_is_refused() {
         let (ann, id) = (customer(1), OrderId::new_v7());
         let forged = Signer::new(b"another secret, as long").expect("long enough");
         for token in [forged.sign(&[(id.to_string(), 1)]), "x".to_owned()] {
-            let answer = world.get_with("/orders", &ann, &[(headers::CONSISTENCY, token)]).await;
+            let answer = world
+                .gateway
+                .get_with("/orders", &ann, &[(headers::CONSISTENCY, token)])
+                .await;
             assert_eq!(answer.problem(), (400, "consistency_token_malformed".into()));
         }
     })

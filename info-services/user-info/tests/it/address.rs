@@ -5,9 +5,10 @@ use mesh_contracts::delivery::{DropCause, Event};
 use mesh_contracts::geo::{Coordinates, Country, Place};
 use mesh_contracts::id::{CourierId, FoodPointId, OrderId, UserId};
 use mesh_contracts::order::{Destination, Proof};
+use mesh_testkit::Answer;
 
 use crate::people::HOME;
-use crate::world::{self, Answer, courier, customer, operator};
+use crate::world::{self, courier, customer, operator};
 
 fn offered(order: OrderId, customer: UserId, courier: CourierId) -> [Event; 2] {
     let at = Coordinates::new(52_520_000, 13_405_000).expect("on earth");
@@ -43,39 +44,42 @@ async fn a_courier_sees_the_address_only_while_the_job_is_active() {
         world.register(ann.subject, "Ann").await;
         let refused = |answer: Answer| assert_eq!(answer.problem(), (404, "not_found".into()));
 
-        let version = world.couriers.tell(id, offered(order, ann.subject, me)).await;
-        refused(world.get_after(&path, &rider, id, version).await);
+        let version = world.couriers.tell_all(id, offered(order, ann.subject, me)).await;
+        refused(world.gateway.get_after(&path, &rider, id, version).await);
         let taken = Event::Assigned {
             courier: me,
             pick_up_by: None,
         };
-        let version = world.couriers.tell(id, [taken.clone()]).await;
-        let address = world.get_after(&path, &rider, id, version).await.json();
+        let version = world.couriers.tell_all(id, [taken.clone()]).await;
+        let address = world.gateway.get_after(&path, &rider, id, version).await.json();
         assert_eq!(address["text"], "Holzweg 7, third floor");
         assert_eq!(address["instructions"], "ring twice");
         assert_eq!(address.get("phone"), None);
-        refused(world.get(&path, &rival).await);
+        refused(world.gateway.get(&path, &rival).await);
 
         let dropped = Event::Dropped {
             courier: me,
             cause: DropCause::Dropped,
         };
-        let version = world.couriers.tell(id, [dropped]).await;
-        refused(world.get_after(&path, &rider, id, version).await);
+        let version = world.couriers.tell_all(id, [dropped]).await;
+        refused(world.gateway.get_after(&path, &rider, id, version).await);
         let picked_up = Event::PickedUp {
             courier: me,
             eta: Timestamp::UNIX_EPOCH,
         };
-        let version = world.couriers.tell(id, [taken, picked_up]).await;
-        assert_eq!(world.get_after(&path, &rider, id, version).await.status, 200);
+        let version = world.couriers.tell_all(id, [taken, picked_up]).await;
+        assert_eq!(world.gateway.get_after(&path, &rider, id, version).await.status, 200);
         let delivered = Event::Delivered {
             courier: me,
             proof: Proof::Pin,
         };
-        let version = world.couriers.tell(id, [delivered]).await;
-        refused(world.get_after(&path, &rider, id, version).await);
+        let version = world.couriers.tell_all(id, [delivered]).await;
+        refused(world.gateway.get_after(&path, &rider, id, version).await);
         for wrong in [ann, operator()] {
-            assert_eq!(world.get(&path, &wrong).await.problem(), (403, "forbidden".into()));
+            assert_eq!(
+                world.gateway.get(&path, &wrong).await.problem(),
+                (403, "forbidden".into())
+            );
         }
     })
     .await;

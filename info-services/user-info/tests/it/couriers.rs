@@ -18,15 +18,18 @@ async fn an_operator_sees_whether_a_courier_is_on_shift() {
             Event::Registered { country },
             Event::ShiftStarted { speed_m_per_min: 320 },
         ];
-        let version = world.couriers.tell(id, events).await;
-        let seen = world.get_after(&path, &operator(), id, version).await.json();
+        let version = world.couriers.tell_all(id, events).await;
+        let seen = world.gateway.get_after(&path, &operator(), id, version).await.json();
         assert_eq!((&seen["id"], &seen["status"]), (&json!(id), &json!("on")));
         for wrong in [customer(1), rider] {
-            assert_eq!(world.get(&path, &wrong).await.problem(), (403, "forbidden".into()));
+            assert_eq!(
+                world.gateway.get(&path, &wrong).await.problem(),
+                (403, "forbidden".into())
+            );
         }
         let nobody = format!("/couriers/{}", CourierId::new_v7());
         assert_eq!(
-            world.get(&nobody, &operator()).await.problem(),
+            world.gateway.get(&nobody, &operator()).await.problem(),
             (404, "not_found".into())
         );
     })

@@ -9,17 +9,24 @@ async fn a_flushed_redis_is_never_answered_from_and_fills_again() {
     world::run(async |world| {
         let ann = customer(1);
         let version = world.register(ann.subject, "Ann").await;
-        world.get_after("/me", &ann, ann.subject, version).await;
+        world.gateway.get_after("/me", &ann, ann.subject, version).await;
         world.stage.settled().await;
 
         world.users.set_down(true);
-        world.flush().await;
-        assert_eq!(world.get("/me", &ann).await.problem(), (503, "unavailable".into()));
+        world.redis.flush().await;
+        assert_eq!(
+            world.gateway.get("/me", &ann).await.problem(),
+            (503, "unavailable".into())
+        );
         world.users.set_down(false);
-        assert_eq!(world.get("/me", &ann).await.json()["name"], "Ann", "user-master knows");
+        assert_eq!(
+            world.gateway.get("/me", &ann).await.json()["name"],
+            "Ann",
+            "user-master knows"
+        );
         eventually("Redis alone can answer again", async || {
             world.users.set_down(true);
-            let answer = world.get("/me", &ann).await;
+            let answer = world.gateway.get("/me", &ann).await;
             world.users.set_down(false);
             (answer.status == 200).then_some(())
         })

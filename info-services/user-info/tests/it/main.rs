@@ -3,7 +3,6 @@
 mod address;
 mod couriers;
 mod loss;
-mod master;
 mod me;
 mod peers;
 mod people;

@@ -13,7 +13,7 @@ async fn a_person_sees_everything_we_know_of_them() {
     world::run(async |world| {
         let ann = customer(1);
         let version = world.register(ann.subject, "Ann").await;
-        let answer = world.get_after("/me", &ann, ann.subject, version).await;
+        let answer = world.gateway.get_after("/me", &ann, ann.subject, version).await;
         assert_eq!(
             answer.json(),
             json!({
@@ -32,9 +32,9 @@ async fn a_person_sees_everything_we_know_of_them() {
             })
         );
         let known = [(header::IF_NONE_MATCH, "\"2.2\"".to_owned())];
-        assert_eq!(world.get_with("/me", &ann, &known).await.status, 304);
+        assert_eq!(world.gateway.get_with("/me", &ann, &known).await.status, 304);
         assert_eq!(
-            world.get("/me", &customer(2)).await.problem(),
+            world.gateway.get("/me", &customer(2)).await.problem(),
             (404, "not_found".into())
         );
     })
@@ -47,13 +47,13 @@ async fn whoever_changed_a_name_reads_the_new_one() {
         let ann = customer(1);
         let version = world.register(ann.subject, "Ann").await;
         assert_eq!(
-            world.get_after("/me", &ann, ann.subject, version).await.json()["name"],
+            world.gateway.get_after("/me", &ann, ann.subject, version).await.json()["name"],
             "Ann"
         );
         for name in ["Anna", "Annika", "Anuschka"] {
             world.people.set_name(ann.subject, name);
-            let version = world.users.tell(ann.subject, [Event::ProfileChanged {}]).await;
-            let me = world.get_after("/me", &ann, ann.subject, version).await.json();
+            let version = world.users.tell_all(ann.subject, [Event::ProfileChanged {}]).await;
+            let me = world.gateway.get_after("/me", &ann, ann.subject, version).await.json();
             assert_eq!(me["name"], name);
         }
     })
@@ -72,9 +72,9 @@ async fn what_was_fetched_outlives_an_outage_of_user_master() {
         .await;
         world.stage.settled().await;
         world.users.set_down(true);
-        assert_eq!(world.get("/me", &ann).await.json()["name"], "Ann");
-        let version = world.users.tell(ann.subject, [Event::ProfileChanged {}]).await;
-        let answer = world.get_after("/me", &ann, ann.subject, version).await;
+        assert_eq!(world.gateway.get("/me", &ann).await.json()["name"], "Ann");
+        let version = world.users.tell_all(ann.subject, [Event::ProfileChanged {}]).await;
+        let answer = world.gateway.get_after("/me", &ann, ann.subject, version).await;
         assert_eq!(
             answer.problem(),
             (503, "unavailable".into()),
@@ -90,11 +90,14 @@ async fn an_erased_person_leaves_nothing_behind() {
     world::run(async |world| {
         let ann = customer(1);
         let version = world.register(ann.subject, "Ann Erasable").await;
-        assert_eq!(world.get_after("/me", &ann, ann.subject, version).await.status, 200);
+        assert_eq!(
+            world.gateway.get_after("/me", &ann, ann.subject, version).await.status,
+            200
+        );
         assert!(world.keeps_profile(ann.subject).await);
         world.people.erase(ann.subject);
-        let version = world.users.tell(ann.subject, [Event::Erased {}]).await;
-        let answer = world.get_after("/me", &ann, ann.subject, version).await;
+        let version = world.users.tell_all(ann.subject, [Event::Erased {}]).await;
+        let answer = world.gateway.get_after("/me", &ann, ann.subject, version).await;
         assert_eq!(answer.problem(), (404, "not_found".into()));
         eventually("the copy is deleted", async || {
             (!world.keeps_profile(ann.subject).await).then_some(())
@@ -113,7 +116,7 @@ async fn what_was_fetched_while_the_person_was_erased_is_not_kept() {
     world::run(async |world| {
         let ann = customer(1);
         let version = world.register(ann.subject, "Ann").await;
-        world.get_after("/me", &ann, ann.subject, version).await;
+        world.gateway.get_after("/me", &ann, ann.subject, version).await;
         world.stage.settled().await;
         world.lose_profile(ann.subject).await;
 
@@ -124,11 +127,11 @@ async fn what_was_fetched_while_the_person_was_erased_is_not_kept() {
             })
             .await;
             world.people.erase(ann.subject);
-            world.users.tell(ann.subject, [Event::Erased {}]).await;
+            world.users.tell_all(ann.subject, [Event::Erased {}]).await;
             world.stage.settled().await;
             drop(closed);
         };
-        tokio::join!(world.get("/me", &ann), erase);
+        tokio::join!(world.gateway.get("/me", &ann), erase);
         assert!(!world.keeps_profile(ann.subject).await);
     })
     .await;

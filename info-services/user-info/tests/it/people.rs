@@ -98,6 +98,6 @@ impl World {
                 at: at.coarse(),
             },
         };
-        self.users.tell(id, [registered, address_set]).await
+        self.users.tell_all(id, [registered, address_set]).await
     }
 }

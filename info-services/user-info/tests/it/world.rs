@@ -1,22 +1,12 @@
 //! A running user-info, the masters it hears, and a gateway that asks it.
 
-use axum::Router;
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Request, header};
 use mesh_contracts::id::UserId;
 use mesh_contracts::subject::Context;
-use mesh_contracts::user::Role;
-use mesh_identity::{Caller, Client, Upstream};
-use mesh_runtime::consistency::Signer;
-use mesh_runtime::headers;
-use mesh_testkit::{RedisAccess, ServiceProcess, Stage, certificates};
-use serde_json::Value;
-use uuid::Uuid;
+use mesh_testkit::{Gateway, Master, RedisAccess, ServiceProcess, Stage};
 
-use crate::master::Master;
 use crate::people::People;
 
-const SERVICE: &str = "user-info";
+pub use mesh_testkit::gateway::{courier, customer, operator};
 
 pub struct World {
     pub stage: Stage,
@@ -24,38 +14,8 @@ pub struct World {
     pub people: People,
     pub couriers: Master,
     pub service: ServiceProcess,
-    pub upstream: Upstream,
     pub redis: RedisAccess,
-    pub gateway: Client,
-}
-
-/// What the service answered.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub body: Bytes,
-}
-
-impl Answer {
-    #[track_caller]
-    pub fn json(&self) -> Value {
-        assert_eq!(self.status, 200, "{self:?}");
-        serde_json::from_slice(&self.body).expect("an answer is JSON")
-    }
-
-    /// The stable name of a problem, behind its status.
-    #[track_caller]
-    pub fn problem(&self) -> (u16, String) {
-        assert_eq!(
-            self.headers[header::CONTENT_TYPE],
-            "application/problem+json",
-            "{self:?}"
-        );
-        let body: Value = serde_json::from_slice(&self.body).expect("a problem is JSON");
-        let kind = body["type"].as_str().expect("a problem has a type");
-        (self.status, kind.rsplit('/').next().unwrap_or_default().to_owned())
-    }
+    pub gateway: Gateway,
 }
 
 /// Runs a test on a world of its own, and fails it if an event is left that nobody has handled.
@@ -69,11 +29,11 @@ impl World {
     async fn stopped() -> Self {
         let stage = Stage::new();
         let people = People::default();
-        let users = Master::start(&stage, Context::User, people.routes()).await;
-        let couriers = Master::start(&stage, Context::Courier, Router::new()).await;
+        let users = Master::answering(&stage, Context::User, |_| people.routes()).await;
+        let couriers = Master::start(&stage, Context::Courier).await;
         let redis = stage.redis().await;
         let upstreams = format!("{},{}", users.upstream(), couriers.upstream());
-        let service = ServiceProcess::new(&stage, SERVICE, env!("CARGO_BIN_EXE_user-info"))
+        let service = ServiceProcess::new(&stage, user_info::NAME, env!("CARGO_BIN_EXE_user-info"))
             .with_redis(&redis)
             .env("TIFFIN_UPSTREAMS", upstreams);
         Self {
@@ -81,10 +41,9 @@ impl World {
             users,
             people,
             couriers,
-            upstream: Upstream::new(SERVICE, service.address().to_string()),
+            gateway: Gateway::before(&service),
             service,
             redis,
-            gateway: certificates::mesh("gateway").client(),
         }
     }
 
@@ -93,112 +52,23 @@ impl World {
         self.stage.settled().await;
     }
 
-    pub async fn get(&self, path: &str, caller: &Caller) -> Answer {
-        self.get_with(path, caller, &[]).await
-    }
-
-    /// Of a reader who has seen that version of a stream.
-    pub async fn get_after(&self, path: &str, caller: &Caller, stream: impl ToString, version: u64) -> Answer {
-        let token = signer().sign(&[(stream.to_string(), version)]);
-        self.get_with(path, caller, &[(headers::CONSISTENCY, token)]).await
-    }
-
-    pub async fn get_with(&self, path: &str, caller: &Caller, more: &[(HeaderName, String)]) -> Answer {
-        let answer = self.gateway.request(&self.upstream, request(path, caller, more)).await;
-        let (head, body) = answer.expect("an answer").into_parts();
-        Answer {
-            status: head.status.as_u16(),
-            headers: head.headers,
-            body,
-        }
-    }
-
-    /// Takes from Redis what FLUSHALL does, for our keys alone.
-    pub async fn flush(&self) {
-        let keys = self.keys().await;
-        let mut raw = self.raw().await;
-        redis::cmd("DEL")
-            .arg(keys)
-            .exec_async(&mut raw)
-            .await
-            .expect("our keys");
-    }
-
     /// Takes one person's data from Redis.
     pub async fn lose_profile(&self, id: UserId) {
-        let mut raw = self.raw().await;
+        let mut redis = self.redis.connection().await;
         let key = self.profile_key(id);
-        redis::cmd("DEL").arg(key).exec_async(&mut raw).await.expect("our key");
+        redis::cmd("DEL")
+            .arg(key)
+            .exec_async(&mut redis)
+            .await
+            .expect("our key");
     }
 
     /// Whether Redis has that person's data.
     pub async fn keeps_profile(&self, id: UserId) -> bool {
-        self.keys().await.contains(&self.profile_key(id))
+        self.redis.keys().await.contains(&self.profile_key(id))
     }
 
     fn profile_key(&self, id: UserId) -> String {
         format!("{}profile:{id}", self.redis.prefix)
     }
-
-    async fn keys(&self) -> Vec<String> {
-        let mut raw = self.raw().await;
-        let (mut all, mut cursor) = (Vec::new(), 0);
-        loop {
-            let (next, keys): (u64, Vec<String>) = redis::cmd("SCAN")
-                .arg(cursor)
-                .arg("MATCH")
-                .arg(format!("{}*", self.redis.prefix))
-                .arg("COUNT")
-                .arg(1_000)
-                .query_async(&mut raw)
-                .await
-                .expect("our user may scan");
-            all.extend(keys);
-            cursor = next;
-            if cursor == 0 {
-                return all;
-            }
-        }
-    }
-
-    async fn raw(&self) -> redis::aio::MultiplexedConnection {
-        let client = redis::Client::open(self.redis.url.as_str()).expect("a URL");
-        client.get_multiplexed_async_connection().await.expect("Redis is up")
-    }
-}
-
-fn signer() -> Signer {
-    Signer::new(b"a secret that all services of a test share").expect("long enough")
-}
-
-pub fn customer(number: u128) -> Caller {
-    person(Role::Customer, number)
-}
-
-pub fn courier(number: u128) -> Caller {
-    person(Role::Courier, number)
-}
-
-pub fn operator() -> Caller {
-    person(Role::Operator, 99)
-}
-
-fn person(role: Role, number: u128) -> Caller {
-    Caller {
-        subject: UserId(Uuid::from_u128(number)),
-        role,
-        points: Vec::new(),
-        region: None,
-    }
-}
-
-fn request(path: &str, caller: &Caller, more: &[(HeaderName, String)]) -> Request<Bytes> {
-    let mut request = Request::get(path).body(Bytes::new()).expect("a path");
-    caller.write(request.headers_mut());
-    for (name, value) in more {
-        request
-            .headers_mut()
-            .insert(name.clone(), value.parse().expect("visible ASCII"));
-    }
-    request
 }

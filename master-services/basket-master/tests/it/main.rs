@@ -2,7 +2,6 @@
 
 mod baskets;
 mod crashes;
-mod neighbours;
 mod payments;
 mod peers;
 mod provider;

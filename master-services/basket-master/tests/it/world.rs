@@ -14,12 +14,11 @@ use mesh_contracts::order::{self, Method as Payment};
 use mesh_contracts::subject::Context;
 use mesh_contracts::user::Role;
 use mesh_identity::{Caller, Client, Upstream};
-use mesh_testkit::{Database, ServiceProcess, Stage, certificates, eventually};
+use mesh_testkit::{Database, Master, ServiceProcess, Stage, certificates, eventually};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
-use crate::neighbours::Neighbour;
 use crate::provider::{KEY, Provider, WEBHOOK_SECRET};
 
 pub const SERVICE: &str = "basket-master";
@@ -27,8 +26,8 @@ pub const PRICE: i64 = 1290;
 
 pub struct World {
     pub service: ServiceProcess,
-    pub orders: Neighbour,
-    pub menu: Neighbour,
+    pub orders: Master,
+    pub menu: Master,
     pub provider: Provider,
     pub upstream: Upstream,
     pub database: Database,
@@ -89,8 +88,8 @@ impl World {
 
     /// Migrated, started and ready; nobody answers at the provider's address yet.
     pub async fn without_provider(stage: &Stage) -> Self {
-        let orders = Neighbour::start(stage, Context::Order).await;
-        let menu = Neighbour::start(stage, Context::Menu).await;
+        let orders = Master::start(stage, Context::Order).await;
+        let menu = Master::start(stage, Context::Menu).await;
         let provider = Provider::closed();
         let database = stage.database().await;
         let mut service = ServiceProcess::new(stage, SERVICE, env!("CARGO_BIN_EXE_basket-master"))

@@ -35,7 +35,7 @@ impl Scene {
                 food_point: delivery.food_point,
                 pickup: delivery.pickup,
                 dropoff: delivery.destination.place.at,
-                ready_by: delivery.ready_by,
+                ready_by: ready_from(delivery),
                 since: delivery.updated_at,
                 passed: delivery.passed.clone(),
             })
@@ -97,6 +97,15 @@ impl Scene {
     }
 }
 
+/// From when there is something to fetch: food that is called before its time waits from then on.
+fn ready_from(delivery: &Delivery) -> Timestamp {
+    if delivery.food_ready {
+        delivery.ready_by.min(delivery.updated_at)
+    } else {
+        delivery.ready_by
+    }
+}
+
 /// `None` for someone who can't say when the next job could begin: at a closed door, or with jobs not shown yet.
 fn doing(courier: &Courier, jobs: &[&Delivery]) -> Option<Doing> {
     if jobs.len() != courier.jobs.len() {
@@ -109,7 +118,7 @@ fn doing(courier: &Courier, jobs: &[&Delivery]) -> Option<Doing> {
     match job.status {
         Status::Assigned => Some(Doing::Fetching {
             food_point: job.food_point,
-            ready_by: job.ready_by,
+            ready_by: ready_from(job),
             dropoff,
         }),
         Status::PickedUp => Some(Doing::Bringing { dropoff }),

@@ -2,7 +2,6 @@
 
 mod deadlines;
 mod jobs;
-mod neighbours;
 mod peers;
 mod races;
 mod refusals;

@@ -1,14 +1,9 @@
 //! Who may speak to this service at all.
 
-use std::path::Path;
-
 use bytes::Bytes;
 use http::{Request, header};
-use mesh_identity::Mesh;
-use mesh_testkit::certificates;
+use mesh_testkit::{certificates, strangers};
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use crate::world::{self, counter, stranger};
 
@@ -60,25 +55,7 @@ async fn the_feed_is_for_services_that_hear_events() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_does_not_get_past_the_handshake() {
     world::run(async |world| {
-        let call = async |folder: &Path| {
-            let mesh = Mesh::load(folder, "gateway").expect("its files are whole");
-            mesh.client().request(&world.upstream, shift()).await
-        };
-        assert!(call(&certificates::expired("gateway")).await.is_err(), "expired");
-        assert!(
-            call(&certificates::of_another_authority("gateway")).await.is_err(),
-            "another authority"
-        );
-
-        let mut plain = TcpStream::connect(world.service.address()).await.expect("it listens");
-        plain
-            .write_all(b"GET /feed HTTP/1.1\r\nhost: courier-master\r\n\r\n")
-            .await
-            .expect("it is sent");
-        let mut answer = Vec::new();
-        // A reset says no as well as a closed connection does.
-        let _ = plain.read_to_end(&mut answer).await;
-        assert!(!answer.starts_with(b"HTTP"), "plaintext");
+        strangers::are_refused(&world.service, &shift()).await;
         assert_eq!(world.written().await, (0, 0));
     })
     .await;

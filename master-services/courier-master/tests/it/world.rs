@@ -13,12 +13,10 @@ use mesh_contracts::{order, user};
 use mesh_identity::{Caller, Client, Upstream};
 use mesh_runtime::consistency::Signer;
 use mesh_runtime::headers;
-use mesh_testkit::{Database, ServiceProcess, Stage, certificates, eventually};
+use mesh_testkit::{Database, Master, ServiceProcess, Stage, certificates, eventually};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
-
-use crate::neighbours::Neighbour;
 
 pub const SERVICE: &str = "courier-master";
 const SECRET: &str = "the secret of these tests";
@@ -26,8 +24,8 @@ const SECRET: &str = "the secret of these tests";
 pub struct World<'a> {
     stage: &'a Stage,
     pub service: ServiceProcess,
-    pub orders: Neighbour,
-    pub users: Neighbour,
+    pub orders: Master,
+    pub users: Master,
     pub upstream: Upstream,
     database: Database,
     gateway: Client,
@@ -73,8 +71,8 @@ pub async fn run_at(rate: &str, body: impl AsyncFnOnce(&mut World<'_>)) {
 impl<'a> World<'a> {
     /// Migrated, started and ready.
     async fn new(stage: &'a Stage, rate: &str) -> Self {
-        let orders = Neighbour::start(stage, Context::Order).await;
-        let users = Neighbour::start(stage, Context::User).await;
+        let orders = Master::start(stage, Context::Order).await;
+        let users = Master::start(stage, Context::User).await;
         let database = stage.database().await;
         let now = Timestamp::now().to_string();
         let mut service = ServiceProcess::new(stage, SERVICE, env!("CARGO_BIN_EXE_courier-master"))

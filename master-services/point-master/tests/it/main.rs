@@ -2,7 +2,6 @@
 
 mod commands;
 mod holds;
-mod neighbours;
 mod peers;
 mod refusals;
 mod world;

@@ -4,22 +4,21 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, header};
 use mesh_contracts::envelope::Envelope;
 use mesh_contracts::id::{FoodPointId, IngredientId, UserId};
+use mesh_contracts::subject::Context;
 use mesh_contracts::user::Role;
 use mesh_identity::{Caller, Client, Upstream};
 use mesh_runtime::headers;
-use mesh_testkit::{Database, ServiceProcess, Stage, certificates};
+use mesh_testkit::{Database, Master, ServiceProcess, Stage, certificates};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
-
-use crate::neighbours::OrderMaster;
 
 pub const SERVICE: &str = "point-master";
 pub const BREAD: IngredientId = IngredientId(Uuid::from_u128(1));
 
 pub struct World {
     pub service: ServiceProcess,
-    pub orders: OrderMaster,
+    pub orders: Master,
     pub upstream: Upstream,
     database: Database,
     gateway: Client,
@@ -60,10 +59,10 @@ pub async fn run(body: impl AsyncFnOnce(&mut World)) {
 impl World {
     /// Migrated, started and ready.
     async fn new(stage: &Stage) -> Self {
-        let orders = OrderMaster::start(stage).await;
+        let orders = Master::start(stage, Context::Order).await;
         let database = stage.database().await;
         let mut service = ServiceProcess::new(stage, SERVICE, env!("CARGO_BIN_EXE_point-master"))
-            .env("TIFFIN_UPSTREAMS", format!("order-master={}", orders.address()))
+            .env("TIFFIN_UPSTREAMS", orders.upstream())
             .migrated(&database)
             .await;
         service.start().await;

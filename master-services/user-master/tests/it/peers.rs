@@ -1,14 +1,9 @@
 //! Who may speak to this service at all.
 
-use std::path::Path;
-
 use bytes::Bytes;
 use http::{Request, header};
-use mesh_identity::Mesh;
 use mesh_runtime::headers;
-use mesh_testkit::certificates;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use mesh_testkit::{certificates, strangers};
 
 use crate::world::{self, address, home, person};
 
@@ -67,25 +62,7 @@ async fn personal_data_is_for_those_who_show_it_and_the_feed_for_those_who_hear(
 async fn a_stranger_does_not_get_past_the_handshake() {
     world::run(async |world| {
         let before = world.written().await;
-        let call = async |folder: &Path| {
-            let mesh = Mesh::load(folder, "gateway").expect("its files are whole");
-            mesh.client().request(&world.upstream, register()).await
-        };
-        assert!(call(&certificates::expired("gateway")).await.is_err(), "expired");
-        assert!(
-            call(&certificates::of_another_authority("gateway")).await.is_err(),
-            "another authority"
-        );
-
-        let mut plain = TcpStream::connect(world.service.address()).await.expect("it listens");
-        plain
-            .write_all(b"GET /jwks HTTP/1.1\r\nhost: user-master\r\n\r\n")
-            .await
-            .expect("it is sent");
-        let mut answer = Vec::new();
-        // A reset says no as well as a closed connection does.
-        let _ = plain.read_to_end(&mut answer).await;
-        assert!(!answer.starts_with(b"HTTP"), "plaintext");
+        strangers::are_refused(&world.service, &register()).await;
         assert_eq!(world.written().await, before);
     })
     .await;

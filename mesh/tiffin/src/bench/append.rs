@@ -26,7 +26,7 @@ use mesh_runtime::Clock;
 use serde::Serialize;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
-use super::{exit_code, median, private_dir, remove};
+use super::{DATA_DIR, exit_code, median, remove};
 use crate::say::{self, Steps};
 
 /// How many writers share the store's commits.
@@ -50,9 +50,9 @@ pub struct Args {
     /// How long each time.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
-    /// Where the servers keep their data, emptied afterwards; a fresh temporary folder unless given.
-    #[arg(long)]
-    data_dir: Option<PathBuf>,
+    /// Where the servers keep their data, which is removed before and afterwards.
+    #[arg(long, default_value = DATA_DIR)]
+    data_dir: PathBuf,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -77,11 +77,10 @@ struct Side {
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let path = private_dir(args.data_dir.clone());
     let steps = Steps::new();
-    let measured = on_own_servers(&args, &path, &steps).await;
+    let measured = on_own_servers(&args, &steps).await;
     steps.done();
-    remove(&path).await?;
+    remove(&args.data_dir).await?;
     let report = measured?;
     if args.json {
         say::json(&report);
@@ -91,8 +90,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     Ok(exit_code(report.met))
 }
 
-async fn on_own_servers(args: &Args, path: &std::path::Path, steps: &Steps) -> Result<Report> {
-    let data_dir = DataDir::open(path, true).await?;
+async fn on_own_servers(args: &Args, steps: &Steps) -> Result<Report> {
+    let data_dir = DataDir::open(&args.data_dir, true).await?;
     let supervisor = Arc::new(Supervisor::new(data_dir.path(), Launcher::own())?);
     let options = Options {
         durable: true,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::lag::Lag;
 use super::load::{Load, Outcome};
 use super::memory::{self, Memory};
-use super::{exit_code, private_dir, remove};
+use super::{DATA_DIR, exit_code, remove};
 use crate::say::{self, Steps};
 use crate::up;
 
@@ -39,9 +39,9 @@ pub struct Args {
     /// For how long.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
-    /// Where the platform keeps its data, emptied afterwards; a fresh temporary folder unless given.
-    #[arg(long)]
-    data_dir: Option<PathBuf>,
+    /// Where the platform keeps its data, which is removed before and afterwards.
+    #[arg(long, default_value = DATA_DIR)]
+    data_dir: PathBuf,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -98,11 +98,10 @@ struct Met {
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let path = private_dir(args.data_dir.clone());
     let steps = Steps::new();
-    let measured = on_own_platform(&args, &path, &steps).await;
+    let measured = on_own_platform(&args, &steps).await;
     steps.done();
-    remove(&path).await?;
+    remove(&args.data_dir).await?;
     let report = measured?;
     if args.json {
         say::json(&report);
@@ -112,8 +111,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     Ok(exit_code(report.met.all()))
 }
 
-async fn on_own_platform(args: &Args, path: &Path, steps: &Steps) -> Result<Report> {
-    let platform = up::start(path.to_owned(), true, 1.0, steps).await?;
+async fn on_own_platform(args: &Args, steps: &Steps) -> Result<Report> {
+    let platform = up::start(args.data_dir.clone(), true, 1.0, steps).await?;
     let running = platform.running();
     let report = match running {
         Ok(running) => measure(args, &running, steps).await,

@@ -1,10 +1,11 @@
 //! The day itself: every order at its minute, every courier on shift, every kitchen by the instance's book.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use mesh_contracts::api::{HistoryEntry, Quantity};
 use mesh_contracts::envelope::EventBody as _;
@@ -82,6 +83,7 @@ impl Day {
             kitchens.spawn(stage.clone().cook(name.clone()));
         }
         let mut couriers = JoinSet::new();
+        let mut home = HashSet::new();
         for index in 0..stage.cast.couriers.len() {
             couriers.spawn(stage.clone().ride(index));
         }
@@ -99,7 +101,7 @@ impl Day {
                     report.add(&stage.instance, &ended?);
                     steps.one_more();
                 }
-                Some(home) = couriers.join_next() => home?,
+                Some(ended) = couriers.join_next() => drop(home.insert(ended?)),
                 Some(ended) = kitchens.join_next() => ended?,
                 _ = ticks.tick() => steps.describe(&stage.describe()),
                 () = too_long(patience), if patience.is_some() => break,
@@ -110,6 +112,8 @@ impl Day {
             }
         }
         orders.shutdown().await;
+        couriers.shutdown().await;
+        stage.send_home(&home).await;
         for (id, index) in stage.book.unended() {
             report.add(&stage.instance, &stage.last_look(id, index).await);
         }
@@ -142,7 +146,7 @@ impl Stage {
     }
 
     /// A courier from the first to the last minute of the shift and the last job.
-    async fn ride(self: Arc<Self>, index: usize) {
+    async fn ride(self: Arc<Self>, index: usize) -> usize {
         let shift = &self.instance.couriers[index];
         let services = |count: u32| minutes(count);
         self.clock.sleep_until(self.at(shift.on_minute)).await;
@@ -160,7 +164,7 @@ impl Stage {
                 },
             };
             let Err(err) = courier::ride(rider).await else {
-                return;
+                return index;
             };
             tracing::warn!(
                 courier = shift.name,
@@ -168,6 +172,19 @@ impl Stage {
                 "a courier begins anew"
             );
             tokio::time::sleep(TELL_EVERY).await;
+        }
+    }
+
+    /// Nothing is left to bring: whoever is still on shift goes off it, so that the next replay meets nobody of this one.
+    async fn send_home(&self, home: &HashSet<usize>) {
+        let now = self.clock.now();
+        let couriers = self.instance.couriers.iter().enumerate();
+        let still_on = couriers.filter(|(index, shift)| !home.contains(index) && self.at(shift.on_minute) <= now);
+        let told = still_on.map(|(index, shift)| self.cast.couriers[index].set_shift(false, shift.at.on_earth(), 0));
+        for told in join_all(told).await {
+            if let Err(failure) = told {
+                tracing::warn!(%failure, "a courier could not go off shift");
+            }
         }
     }
 
@@ -253,7 +270,8 @@ impl Stage {
         let history: Vec<HistoryEntry> = serde_json::from_value(person.order_history(id).await?)?;
         let mut whole = Track::new();
         for entry in history {
-            if let Some(event) = Event::decode(&entry.event_type, &entry.data)? {
+            // A customer does not see all of every event; of those that matter here, all.
+            if let Ok(Some(event)) = Event::decode(&entry.event_type, &entry.data) {
                 whole.apply(&event, entry.at);
             }
         }

@@ -223,24 +223,40 @@ impl Pass<'_> {
 
     /// I2. Money that may still move is waited for, which is over within a minute.
     async fn money(&mut self, mut ledger: money::Ledger) -> Result<()> {
-        let baskets = self.stores.database(Context::Basket.owner())?;
-        let wall = loop {
-            let wall = self.stores.clock.wall();
-            let pending = money::pending(&self.claims, &self.accounts, wall);
-            if pending.is_empty() {
-                break wall;
+        let clock = &self.stores.clock;
+        let mut pending = money::pending(&self.claims, &self.accounts, clock.wall());
+        if !pending.is_empty() {
+            while !pending.is_empty() {
+                tokio::time::sleep(POLL).await;
+                let payments = pending.iter().map(|order| order.payment().to_string()).collect();
+                self.read_again(payments).await?;
+                pending = money::pending(&self.claims, &self.accounts, clock.wall());
             }
-            tokio::time::sleep(POLL).await;
+            // All of them once more behind a newer ledger, since it is compared with what came before it.
             ledger = self.stores.provider.ledger().await?;
-            let payments: Vec<String> = pending.iter().map(|order| order.payment().to_string()).collect();
+            let orders = self.accounts.keys().filter_map(|order| order.parse::<OrderId>().ok());
+            let payments = orders.map(|order| order.payment().to_string()).collect();
+            self.read_again(payments).await?;
+        }
+        // Payments that are younger than the heads, of which the provider has heard since.
+        let strangers = ledger.entries.iter().filter_map(|entry| entry.order_id.as_deref());
+        let strangers = strangers.filter(|order| !self.accounts.contains_key(*order));
+        let payments = strangers.filter_map(|order| Some(order.parse::<OrderId>().ok()?.payment().to_string()));
+        self.read_again(payments.collect()).await?;
+        self.report.checked.ledger_entries = ledger.entries.len() as u64;
+        let breaches = money::settled(&self.claims, &self.accounts, &ledger, clock.wall());
+        self.report.add(Invariant::I2, breaches);
+        Ok(())
+    }
+
+    async fn read_again(&mut self, payments: Vec<String>) -> Result<()> {
+        let baskets = self.stores.database(Context::Basket.owner())?;
+        for payments in payments.chunks(CHUNK) {
             let payments: Vec<&str> = payments.iter().map(String::as_str).collect();
             for (payment, events) in baskets.chunk(&payments).await?.events {
                 self.account(&payment, &events);
             }
-        };
-        self.report.checked.ledger_entries = ledger.entries.len() as u64;
-        let breaches = money::settled(&self.claims, &self.accounts, &ledger, wall);
-        self.report.add(Invariant::I2, breaches);
+        }
         Ok(())
     }
 

@@ -246,10 +246,8 @@ async fn the_demonstration_chain_is_on_the_menu_of_two_countries() {
 }
 
 async fn get(person: &Person, path: &str) -> Value {
-    let reply = person.send(Call::get(path)).await;
-    reply
-        .and_then(|reply| Ok(reply.json().expect("answers are JSON")))
-        .unwrap_or_else(|err| panic!("{err}"))
+    let reply = person.send(Call::get(path)).await.unwrap_or_else(|err| panic!("{err}"));
+    reply.json().expect("answers are JSON")
 }
 
 /// The item of a page with that id.

@@ -1,8 +1,11 @@
 //! What only the whole system can show.
 
+mod command;
+mod faults;
 mod flow;
 mod platform;
-
+mod ports;
+mod refusals;
 mod silence;
-
+mod tidy;
 mod verify;

@@ -22,12 +22,12 @@ use tiffin::say::Steps;
 use tiffin::up;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-pub use door::{Answer, Door, Sent};
+pub use door::{Door, Sent};
 pub use ledger::ledger_of;
 pub use site::{
     Customer, DEADLINE, PASSWORD, PORTION, Placed, Point, STOCK, Site, Staff, card, cash, heard, history, seen, visa,
 };
-pub use written::Written;
+pub use written::Books;
 
 /// As fast as life: no deadline passes while a test that is slow on a busy machine gets round to its next step.
 const CLOCK_RATE: f64 = 1.0;

@@ -6,6 +6,7 @@ use mesh_contracts::order::{Destination, Reason};
 use mesh_contracts::{courier, view};
 use uuid::Uuid;
 
+use super::super::assign;
 use super::*;
 
 const ANNA: CourierId = CourierId(Uuid::from_u128(1));
@@ -176,6 +177,20 @@ fn only_what_nobody_is_asked_for_waits() {
     );
     let waiting: Vec<DeliveryId> = scene.waiting().into_iter().map(|waiting| waiting.delivery).collect();
     assert_eq!(waiting, [order(2).delivery()]);
+}
+
+#[test]
+fn food_that_is_called_early_waits_for_nobodys_promise() {
+    let called = Event::FoodReady { pick_up_by: None };
+    let scene = scene(vec![delivery(1, &[called])], 0);
+    assert_eq!(scene.waiting()[0].ready_by, noon());
+    let plan = assign(
+        &scene.waiting(),
+        &scene.available(&Policy::default()),
+        noon(),
+        &Policy::default(),
+    );
+    assert_eq!(plan.offers.len(), 1, "somebody is asked at once");
 }
 
 #[test]

@@ -44,7 +44,10 @@ impl Crew {
     /// The kitchen says yes, and promises so late that the clock leaves it to the kitchen to begin.
     pub async fn accepts(&self, kitchen: usize, order: OrderId) -> Reply {
         let ready_by = Timestamp::now() + PROMISE;
-        let accepted = self.kitchens[kitchen].person.accept_ticket(order, Some(ready_by), "accept").await;
+        let accepted = self.kitchens[kitchen]
+            .person
+            .accept_ticket(order, Some(ready_by), "accept")
+            .await;
         accepted.expect("it is offered")
     }
 
@@ -165,16 +168,6 @@ impl Screen {
         heard(live, &name, |news| {
             see(news, shown, version);
             (shown.last() == Some(&status)).then_some(())
-        })
-        .await;
-    }
-
-    /// Waits until it shows an event.
-    pub async fn hears(&mut self, event_type: &str) {
-        let Self { live, shown, version } = self;
-        heard(live, &format!("the customer's screen hears {event_type}"), |news| {
-            see(news, shown, version);
-            matches!(news, News::Event(happened) if happened.event_type == event_type).then_some(())
         })
         .await;
     }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::crew::{Screen, kitchens};
 use super::money::{eventually_is, everything_is_on_the_shelf, nothing_was_taken};
-use crate::platform::{DEADLINE, Site, among_others, ledger_of, visa};
+use crate::platform::{DEADLINE, PORTION, Site, among_others, ledger_of, seen, visa};
 
 #[tokio::test]
 async fn a_rejected_ticket_goes_on_to_the_next_kitchen_and_after_the_last_one_the_order_is_rejected() {
@@ -80,7 +80,10 @@ async fn once_a_kitchen_accepted_only_an_operator_ends_an_order_and_the_customer
     eventually_is(&customer, order, "captured").await;
 
     // Without a promise it is promised for as soon as it can be done, so it is on the stove already.
-    screen.hears_or_heard("ticket.started").await;
+    eventually_in("it is on the stove", DEADLINE, || async {
+        (seen(&customer.person, order, None).await["ticket"] == "cooking").then_some(())
+    })
+    .await;
     site.operator
         .override_order(order, Reason::Other, "override")
         .await
@@ -96,7 +99,7 @@ async fn once_a_kitchen_accepted_only_an_operator_ends_an_order_and_the_customer
     );
     eventually_in("what was on the stove is wasted", DEADLINE, || async {
         let stock = site.stock(site.points[0].id).await;
-        (stock["wasted"] == crate::platform::PORTION && stock["held"] == 0).then_some(())
+        (stock["wasted"] == PORTION && stock["held"] == 0).then_some(())
     })
     .await;
 }

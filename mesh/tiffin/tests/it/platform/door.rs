@@ -147,7 +147,21 @@ impl Door {
     /// # Panics
     /// If they may not sign in.
     pub async fn token_of(&self, email: &str) -> String {
-        let login = json!({"email": email, "password": PASSWORD});
+        self.signed_in(email, PASSWORD).await
+    }
+
+    /// An access token for the first operator.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub async fn operators_token(&self) -> String {
+        let running = shared().running();
+        let (email, password) = running.operator().expect("the data directory knows");
+        self.signed_in(email, &password).await
+    }
+
+    async fn signed_in(&self, email: &str, password: &str) -> String {
+        let login = json!({"email": email, "password": password});
         let answer = self.send(Sent::post("/v1/sessions", &login)).await;
         let token = answer.json()["access_token"].as_str().map(str::to_owned);
         token.unwrap_or_else(|| panic!("{email} may not sign in: {answer:?}"))

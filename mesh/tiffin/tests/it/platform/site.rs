@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use mesh_contracts::api::{
-    Address, HistoryEntry, Payment, PlaceOrder, Quantity, Receipt, Register, RegisterStaff, StockQuantity,
+    Address, HistoryEntry, Payment, PlaceOrder, Quantity, Register, RegisterStaff, StockQuantity,
 };
 use mesh_contracts::geo::{Coordinates, Country, Place};
 use mesh_contracts::id::{AddressId, FoodPointId, IngredientId, OrderId, ProductId, UserId};
@@ -91,7 +91,6 @@ pub struct Customer {
 #[derive(Debug, Clone)]
 pub struct Placed {
     pub id: OrderId,
-    pub receipt: Receipt,
     /// What a question must have seen.
     pub token: Option<String>,
 }
@@ -150,6 +149,16 @@ impl Site {
         let hired = operator.hire_cook(id, &staff, &key).await.expect("operators hire");
         let cook = self.hired(hired.id, staff.email);
         self.points.push(Point { id, cook });
+    }
+
+    /// Where the customers are.
+    pub fn place_of_first_point(&self) -> Coordinates {
+        self.at
+    }
+
+    /// The product as an operator describes it.
+    pub fn described_product(&self) -> Value {
+        serde_json::to_value(product(&self.name, self.country, self.ingredients)).expect("a product")
     }
 
     /// A point as an operator describes it.
@@ -235,11 +244,7 @@ impl Site {
             (receipt.status.as_str(), receipt.number.as_deref()),
             ("created", Some(id.number().as_str()))
         );
-        Placed {
-            id,
-            receipt,
-            token: reply.token,
-        }
+        Placed { id, token: reply.token }
     }
 
     /// What so many portions cost.

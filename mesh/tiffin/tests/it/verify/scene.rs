@@ -25,6 +25,7 @@ use mesh_testkit::{Stage, certificates, servers};
 use sandbox_payments::bank::Bank;
 use sandbox_payments::http::{App, routes};
 use serde_json::{Value, json};
+use sqlx::migrate::Migrator;
 use sqlx::postgres::PgPool;
 use tempfile::TempDir;
 use tiffin::client::history::{Line, Outcome};
@@ -412,7 +413,7 @@ async fn databases(stage: &Stage) -> Vec<Database> {
     for master in MASTERS {
         let database = stage.database().await;
         let migrated = match master {
-            "user-master" => migrate::run(&database.owner_url, sqlx::migrate!("../../migrations/user-master")).await,
+            "user-master" => migrate::run(&database.owner_url, migrations_of(master).await).await,
             _ => migrate::engine(&database.owner_url).await,
         };
         migrated.expect("migrated");
@@ -420,6 +421,12 @@ async fn databases(stage: &Stage) -> Vec<Database> {
         databases.push(Database::open(master, &superuser).await.expect("open"));
     }
     databases
+}
+
+/// Read when the test runs: what is compiled in may be older than the folder.
+async fn migrations_of(master: &str) -> Migrator {
+    let folders = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations"));
+    Migrator::new(folders.join(master)).await.expect("migrations")
 }
 
 /// The sandbox's own routes over mutual TLS, in this process.

@@ -1,4 +1,6 @@
-//! A master as its readers see it: events on the bus, and a feed that still has them all.
+//! A master as those who hear it see it: events on the bus, and a feed that still has them all.
+//!
+//! Decides nothing: it commits what a test tells it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -6,21 +8,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::extract::{Path, Query, Request, State};
+use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use http::StatusCode;
 use jiff::Timestamp;
 use mesh_bus::Bus;
 use mesh_contracts::envelope::{Actor, Envelope, EventBody, Meta};
 use mesh_contracts::subject::Context;
 use mesh_runtime::{Shutdown, server};
-use mesh_testkit::{Stage, certificates};
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
+use crate::certificates;
+use crate::stage::Stage;
+
+/// The owner of a context, played by a test.
 pub struct Master {
     service: &'static str,
     bus: Bus,
@@ -28,23 +33,39 @@ pub struct Master {
     address: SocketAddr,
 }
 
-/// What it has committed.
+/// What it has committed. Clones share it.
 #[derive(Clone, Default)]
-struct Log {
+pub struct Log {
     events: Arc<Mutex<Vec<Envelope>>>,
     down: Arc<AtomicBool>,
 }
 
 impl Log {
+    /// Every event of a stream.
+    pub fn of(&self, stream: &str) -> Vec<Envelope> {
+        self.all(|event| event.stream == stream)
+    }
+
     fn all(&self, keep: impl Fn(&Envelope) -> bool) -> Vec<Envelope> {
-        let events = self.events.lock().expect("no test panics with this lock");
+        let events = self.events.lock().expect("nobody panics with this lock");
         events.iter().filter(|event| keep(event)).cloned().collect()
     }
 }
 
 impl Master {
-    /// The owner of a context, answering `more` beside its feed.
-    pub async fn start(stage: &Stage, context: Context, more: Router) -> Self {
+    /// The owner of `context`, with its streams on the stage's bus and its feed over mutual TLS.
+    ///
+    /// # Panics
+    /// If the broker does not answer.
+    pub async fn start(stage: &Stage, context: Context) -> Self {
+        Self::answering(stage, context, |_| Router::new()).await
+    }
+
+    /// The same, answering `more` beside its feed.
+    ///
+    /// # Panics
+    /// If the broker does not answer.
+    pub async fn answering(stage: &Stage, context: Context, more: impl FnOnce(Log) -> Router) -> Self {
         let service = context.owner();
         let bus = Bus::connect(stage.bus(service)).await.expect("the address is one");
         bus.ensure_streams(&[context]).await.expect("the broker is up");
@@ -56,7 +77,7 @@ impl Master {
             .route("/feed/heads", get(heads))
             .route("/feed/streams/{id}", get(stream))
             .with_state(log.clone())
-            .merge(more)
+            .merge(more(log.clone()))
             .layer(middleware::from_fn_with_state(log.clone(), refuse_when_down));
         let accept = certificates::mesh(service).server();
         tokio::spawn(server::serve(listener, accept, router, Shutdown::new()));
@@ -68,25 +89,38 @@ impl Master {
         }
     }
 
-    /// As settings name it.
+    /// As `TIFFIN_UPSTREAMS` names it.
     pub fn upstream(&self) -> String {
         format!("{}={}", self.service, self.address)
     }
 
-    /// Commits events and publishes them. Gives the stream's version.
-    pub async fn tell<E: EventBody>(&self, stream: impl ToString, events: impl IntoIterator<Item = E>) -> u64 {
+    /// Commits an event and publishes it.
+    ///
+    /// # Panics
+    /// If the broker does not take it.
+    pub async fn tell(&self, stream: impl ToString, event: impl EventBody) -> Envelope {
+        let envelope = self.keep(stream, event);
+        self.publish(&envelope).await;
+        envelope
+    }
+
+    /// Tells several events of one stream; gives its version.
+    ///
+    /// # Panics
+    /// As [`Master::tell`].
+    pub async fn tell_all<E: EventBody>(&self, stream: impl ToString, events: impl IntoIterator<Item = E>) -> u64 {
+        let stream = stream.to_string();
         let mut version = 0;
         for event in events {
-            let envelope = self.keep(stream.to_string(), event);
-            version = envelope.version;
-            self.publish(&envelope).await;
+            version = self.tell(&stream, event).await.version;
         }
         version
     }
 
     /// Commits an event that the bus then loses.
-    pub fn keep<E: EventBody>(&self, stream: String, event: E) -> Envelope {
-        let mut log = self.log.events.lock().expect("no test panics with this lock");
+    pub fn keep(&self, stream: impl ToString, event: impl EventBody) -> Envelope {
+        let stream = stream.to_string();
+        let mut log = self.log.events.lock().expect("nobody panics with this lock");
         let version = log.iter().filter(|event| event.stream == stream).count() as u64 + 1;
         let envelope = Envelope {
             event_id: Uuid::now_v7(),
@@ -104,6 +138,10 @@ impl Master {
         envelope
     }
 
+    /// Publishes what was committed, once more if it was before.
+    ///
+    /// # Panics
+    /// If the broker does not take it.
     pub async fn publish(&self, envelope: &Envelope) {
         let publishing = self.bus.publish(envelope).await.expect("the broker is up");
         publishing.await.expect("the broker takes it");
