@@ -1,17 +1,18 @@
-//! The public door as anyone can knock at it: any method, any header, any bytes, once.
+//! The public door as anyone can knock at it: any method, any header, any bytes.
 //!
-//! The command line's client sends only what is well-formed, and again until it is answered; refusals need neither.
+//! The command line's client sends only what is well-formed.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header};
 use mesh_identity::{Client, Upstream};
 use mesh_runtime::headers;
 use mesh_runtime::problem::TYPE_PREFIX;
+use mesh_testkit::eventually_in;
 use serde_json::{Value, json};
 
-use super::{PASSWORD, shared};
+use super::{DEADLINE, PASSWORD, shared};
 
 /// More than any step of the gateway's takes on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -104,6 +105,19 @@ pub struct Answer {
 }
 
 impl Answer {
+    fn of(answer: Response<Bytes>) -> Self {
+        let (head, body) = answer.into_parts();
+        Self {
+            status: head.status,
+            headers: head.headers,
+            body,
+        }
+    }
+
+    fn is_come_again(&self) -> bool {
+        self.headers.contains_key(header::RETRY_AFTER)
+    }
+
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }
@@ -167,35 +181,28 @@ impl Door {
         token.unwrap_or_else(|| panic!("{email} may not sign in: {answer:?}"))
     }
 
-    /// Sends it once, however often it takes to get through the door.
+    /// Sends it until it has a definite answer: a busy machine may not get through the door at once, or be told to
+    /// come again.
     ///
     /// # Panics
-    /// If nothing is answered.
+    /// If there is none in time.
     pub async fn send(&self, sent: Sent) -> Answer {
         let what = format!("{} {}", sent.method, sent.path);
         let mut request = Request::new(sent.body);
         *request.method_mut() = sent.method;
         *request.uri_mut() = sent.path.parse().expect("tests write good paths");
         *request.headers_mut() = sent.headers;
-        let started = Instant::now();
-        loop {
+        eventually_in(&what, DEADLINE, || async {
             let answered = self
                 .client
                 .request_within(&self.upstream, request.clone(), TIMEOUT)
                 .await;
             match answered {
-                Ok(answer) => {
-                    let (head, body) = answer.into_parts();
-                    return Answer {
-                        status: head.status,
-                        headers: head.headers,
-                        body,
-                    };
-                }
-                // A crowd of handshakes takes its time on a busy machine.
-                Err(err) if err.nothing_was_sent() && started.elapsed() < TIMEOUT => {}
+                Ok(answer) => Some(Answer::of(answer)).filter(|answer| !answer.is_come_again()),
+                Err(err) if err.nothing_was_sent() => None,
                 Err(err) => panic!("{what}: {err}: {:?}", std::error::Error::source(&err)),
             }
-        }
+        })
+        .await
     }
 }
