@@ -1,6 +1,10 @@
 //! A courier on shift: hears offers, takes them, rides, waits for the food, rings.
 //!
 //! Three things go on at once: listening, riding, and saying where the courier is.
+//!
+//! Riding goes by the courier's own time: the next leg begins when the last thing was done, not when its answer came.
+//! At life's own pace that is the same; when a day takes three minutes, a tenth of a second on the wire would be half a
+//! minute at every counter, and the couriers would be slower than any.
 
 mod road;
 
@@ -85,32 +89,43 @@ struct Sight {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
-    food_ready: bool,
-    /// Once the job is this courier's: its turn, and where it goes.
-    mine: Option<(u64, Job)>,
+    /// Since when the food is ready.
+    called_at: Option<Timestamp>,
+    /// Once the job is this courier's.
+    mine: Option<Taken>,
+}
+
+/// A job in hand.
+#[derive(Debug, Clone, Copy)]
+struct Taken {
+    /// Counts up.
+    turn: u64,
+    /// Since when.
+    at: Timestamp,
+    job: Job,
 }
 
 impl Sight {
     /// Jobs in hand, oldest first.
-    fn mine(&self) -> Vec<(Job, bool)> {
-        let mut mine: Vec<_> = self
-            .jobs
-            .values()
-            .filter_map(|seen| seen.mine.map(|(turn, job)| (turn, job, seen.food_ready)))
-            .collect();
-        mine.sort_by_key(|(turn, ..)| *turn);
-        mine.into_iter().map(|(_, job, food_ready)| (job, food_ready)).collect()
+    fn mine(&self) -> Vec<(Taken, Option<Timestamp>)> {
+        let seen = self.jobs.values();
+        let mut mine: Vec<_> = seen.filter_map(|seen| Some((seen.mine?, seen.called_at))).collect();
+        mine.sort_by_key(|(taken, _)| taken.turn);
+        mine
     }
 
-    fn take(&mut self, job: Job) {
+    fn take(&mut self, job: Job, at: Timestamp) {
         if self.delivered.contains(&job.delivery) {
             return;
         }
         self.taken += 1;
         let turn = self.taken;
         let seen = self.jobs.entry(job.delivery).or_default();
-        seen.food_ready |= job.food_ready;
-        seen.mine = Some((seen.mine.map_or(turn, |(turn, _)| turn), job));
+        if job.food_ready {
+            seen.called_at.get_or_insert(at);
+        }
+        let taken = seen.mine.get_or_insert(Taken { turn, at, job });
+        taken.job = job;
     }
 }
 
@@ -164,16 +179,17 @@ impl Courier<'_> {
 
     /// Everything there is; what is gone from it is over.
     fn see_all<'b>(&'b self, jobs: &[Job], answering: &mut Answering<'b>) {
+        let now = self.rider.clock.now();
         self.sight.send_modify(|sight| {
             sight
                 .jobs
                 .retain(|known, _| jobs.iter().any(|job| job.delivery == *known));
             for job in jobs.iter().filter(|job| job.is_mine) {
-                sight.take(*job);
+                sight.take(*job, now);
             }
         });
         for job in jobs.iter().filter(|job| !job.is_mine) {
-            self.offered(job.delivery, 0, answering);
+            self.offered(job.delivery, 0, now, answering);
         }
     }
 
@@ -181,20 +197,15 @@ impl Courier<'_> {
         let Ok(delivery) = happened.stream.parse::<DeliveryId>() else {
             return Ok(());
         };
-        let change = |what: fn(&mut BTreeMap<DeliveryId, Seen>, DeliveryId)| {
-            self.sight.send_modify(|sight| what(&mut sight.jobs, delivery));
-        };
         match happened.body::<Event>() {
-            Some(Event::Offered { attempt, .. }) => self.offered(delivery, attempt, answering),
-            Some(Event::FoodReady { .. }) => change(|jobs, delivery| {
-                if let Some(seen) = jobs.get_mut(&delivery) {
-                    seen.food_ready = true;
+            Some(Event::Offered { attempt, .. }) => self.offered(delivery, attempt, happened.at, answering),
+            Some(Event::FoodReady { .. }) => self.sight.send_modify(|sight| {
+                if let Some(seen) = sight.jobs.get_mut(&delivery) {
+                    seen.called_at.get_or_insert(happened.at);
                 }
             }),
             Some(Event::OfferLapsed { .. }) => {
-                change(|jobs, delivery| {
-                    jobs.remove(&delivery);
-                });
+                self.forget(delivery);
                 // The third one in a row ends the shift, and it was not the courier who wanted that.
                 if !self.sight.borrow().off {
                     self.come_on().await?;
@@ -202,32 +213,31 @@ impl Courier<'_> {
             }
             Some(
                 Event::Declined { .. } | Event::Dropped { .. } | Event::Delivered { .. } | Event::Cancelled { .. },
-            ) => change(|jobs, delivery| {
-                jobs.remove(&delivery);
-            }),
+            ) => self.forget(delivery),
             Some(Event::Opened { .. } | Event::Assigned { .. } | Event::PickedUp { .. } | Event::Attempted { .. })
             | None => {}
         }
         Ok(())
     }
 
-    fn offered<'b>(&'b self, delivery: DeliveryId, attempt: u32, answering: &mut Answering<'b>) {
+    fn offered<'b>(&'b self, delivery: DeliveryId, attempt: u32, at: Timestamp, answering: &mut Answering<'b>) {
         self.sight.send_modify(|sight| {
             sight.jobs.entry(delivery).or_default();
             sight.answering += 1;
         });
         answering.push(Box::pin(async move {
-            let answered = self.answer(delivery, attempt).await;
+            let answered = self.answer(delivery, attempt, at).await;
             self.sight.send_modify(|sight| sight.answering -= 1);
             answered
         }));
     }
 
-    async fn answer(&self, delivery: DeliveryId, attempt: u32) -> Result<()> {
+    async fn answer(&self, delivery: DeliveryId, attempt: u32, offered_at: Timestamp) -> Result<()> {
         let Rider {
             person, clock, pace, ..
         } = self.rider;
-        clock.sleep_until(clock.now() + pace.thinks_for).await;
+        let answers_at = offered_at + pace.thinks_for;
+        clock.sleep_until(answers_at).await;
         let offer = format!("{delivery}/{attempt}");
         if self.sight.borrow().off {
             return unless_too_late(person.decline_job(delivery, &key_of("decline", offer)).await).map(drop);
@@ -239,26 +249,27 @@ impl Courier<'_> {
         let jobs = person.jobs(reply.token).await?;
         let taken = jobs.into_iter().find(|job| job.delivery == delivery && job.is_mine);
         if let Some(job) = taken {
-            self.sight.send_modify(|sight| sight.take(job));
+            self.sight.send_modify(|sight| sight.take(job, answers_at));
         }
         Ok(())
     }
 
     /// One round after the other: to the counter, then to every door.
     async fn work(&self) -> Result<()> {
-        while let Some((job, _)) = self.next_job().await {
-            let bags = self.fetch(job).await?;
+        while let Some(taken) = self.next_job().await {
+            self.road.not_before(taken.at);
+            let bags = self.fetch(taken.job).await?;
             self.bring(bags).await?;
         }
         Ok(())
     }
 
     /// The oldest job in hand; nothing once the shift is over and no job is left.
-    async fn next_job(&self) -> Option<(Job, bool)> {
+    async fn next_job(&self) -> Option<Taken> {
         let mut sight = self.sight.subscribe();
         loop {
             let now = sight.borrow_and_update().clone();
-            if let Some(first) = now.mine().into_iter().next() {
+            if let Some((first, _)) = now.mine().into_iter().next() {
                 return Some(first);
             }
             if now.off && now.answering == 0 {
@@ -280,7 +291,8 @@ impl Courier<'_> {
         self.road.stay(pace.pickup_service / 2).await;
         let mut next = Some(first);
         while let Some(job) = next {
-            if self.is_called(job.delivery).await {
+            if let Some(called_at) = self.is_called(job.delivery).await {
+                self.road.not_before(called_at);
                 let told = self
                     .rider
                     .person
@@ -298,15 +310,14 @@ impl Courier<'_> {
         Ok(bags)
     }
 
-    /// Waits until the kitchen calls it; false if it is this courier's job no more.
-    async fn is_called(&self, delivery: DeliveryId) -> bool {
+    /// Waits until the kitchen calls it, and tells when that was; nothing if it is this courier's job no more.
+    async fn is_called(&self, delivery: DeliveryId) -> Option<Timestamp> {
         let mut sight = self.sight.subscribe();
         loop {
             let seen = sight.borrow_and_update().jobs.get(&delivery).copied();
-            match seen {
-                None => return false,
-                Some(seen) if seen.food_ready => return true,
-                Some(_) => sight.changed().await.expect("we hold the sender"),
+            match seen?.called_at {
+                Some(called_at) => return Some(called_at),
+                None => sight.changed().await.expect("we hold the sender"),
             }
         }
     }
@@ -316,9 +327,10 @@ impl Courier<'_> {
         let soon = self.rider.clock.now() + TOGETHER_WITHIN;
         let mine = self.sight.borrow().mine();
         mine.into_iter()
+            .map(|(taken, called_at)| (taken.job, called_at))
             .filter(|(job, _)| job.pickup == counter && !job.picked_up)
             .filter(|(job, _)| bags.iter().all(|bag| bag.delivery != job.delivery))
-            .find(|(job, food_ready)| *food_ready || job.ready_by <= soon)
+            .find(|(job, called_at)| called_at.is_some() || job.ready_by <= soon)
             .map(|(job, _)| job)
     }
 
@@ -372,19 +384,22 @@ mod tests {
 
     #[test]
     fn the_oldest_job_comes_first_even_if_it_is_seen_again() {
+        let second = |second| Timestamp::from_second(second).expect("in range");
         let mut sight = Sight::default();
-        sight.take(job(9, 1));
-        sight.take(job(1, 2));
-        sight.take(Job {
+        sight.take(job(9, 1), second(1));
+        sight.take(job(1, 2), second(2));
+        let ready = Job {
             food_ready: true,
             ..job(9, 1)
-        });
-        let order: Vec<u128> = sight
-            .mine()
+        };
+        sight.take(ready, second(3));
+        let mine = sight.mine();
+        let order: Vec<u128> = mine
             .iter()
-            .map(|(job, _)| job.delivery.uuid().as_u128())
+            .map(|(taken, _)| taken.job.delivery.uuid().as_u128())
             .collect();
         assert_eq!(order, [9, 1]);
-        assert!(sight.mine()[0].1, "what was heard of it later counts");
+        assert_eq!(mine[0].0.at, second(1), "it was taken once");
+        assert_eq!(mine[0].1, Some(second(3)), "what was heard of it later counts");
     }
 }

@@ -1,6 +1,6 @@
 //! Where a courier is: on the bee line between two places, at the courier's speed, in business time.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -24,6 +24,8 @@ const STANDING_TICKS: u32 = 4;
 pub(super) struct Road {
     clock: Clock,
     leg: Mutex<Leg>,
+    /// The courier's own time: until when it is spent.
+    spent: Mutex<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +48,7 @@ impl Road {
         Self {
             clock,
             leg: Mutex::new(leg),
+            spent: Mutex::new(now),
         }
     }
 
@@ -55,23 +58,40 @@ impl Road {
         leg.at(self.clock.now())
     }
 
+    /// What the courier does next does not begin before that.
+    pub(super) fn not_before(&self, at: Timestamp) {
+        let mut spent = self.spent();
+        *spent = at.max(*spent);
+    }
+
     /// Rides there.
     pub(super) async fn go(&self, to: Coordinates, speed_m_per_min: u32) {
-        let from = self.here();
-        let now = self.clock.now();
-        let leg = Leg {
-            from,
-            to,
-            starts: now,
-            ends: now + takes(from.distance_m(to), speed_m_per_min),
+        let ends = {
+            let mut leg = self.leg.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut spent = self.spent();
+            // Whoever spends own time has been through with the leg before.
+            let from = leg.to;
+            let starts = *spent;
+            let ends = starts + takes(from.distance_m(to), speed_m_per_min);
+            *leg = Leg { from, to, starts, ends };
+            *spent = ends;
+            ends
         };
-        *self.leg.lock().unwrap_or_else(PoisonError::into_inner) = leg;
-        self.clock.sleep_until(leg.ends).await;
+        self.clock.sleep_until(ends).await;
     }
 
     /// Stays where the courier is.
     pub(super) async fn stay(&self, span: SignedDuration) {
-        self.clock.sleep_until(self.clock.now() + span).await;
+        let until = {
+            let mut spent = self.spent();
+            *spent += span;
+            *spent
+        };
+        self.clock.sleep_until(until).await;
+    }
+
+    fn spent(&self) -> MutexGuard<'_, Timestamp> {
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps saying where the courier is; what is lost is said again soon enough.
@@ -145,6 +165,22 @@ mod tests {
         assert_eq!(leg.at(second(50)), place(0));
         assert_eq!(leg.at(second(150)), place(500));
         assert_eq!(leg.at(second(300)), place(1_000));
+    }
+
+    #[tokio::test]
+    async fn the_next_leg_begins_when_the_last_thing_was_done() {
+        let place = |lat_e6| Coordinates::new(lat_e6, 0).expect("on earth");
+        let clock = Clock::new(1000.0, Timestamp::now(), Timestamp::now());
+        let road = Road::at(place(0), clock.clone());
+        let begun = *road.spent();
+        road.not_before(begun + SignedDuration::from_secs(5));
+        road.stay(SignedDuration::from_secs(10)).await;
+        // However late the answer comes.
+        clock.sleep_until(clock.now() + SignedDuration::from_secs(60)).await;
+        road.go(place(1_000), 600).await;
+        let way = takes(place(0).distance_m(place(1_000)), 600);
+        assert_eq!(*road.spent(), begun + SignedDuration::from_secs(15) + way);
+        assert_eq!(road.here(), place(1_000));
     }
 
     #[test]
