@@ -6,6 +6,7 @@
 pub mod settings;
 
 pub mod clock;
+pub mod pace;
 pub mod process;
 pub mod shutdown;
 pub mod telemetry;
@@ -20,7 +21,13 @@ pub mod headers;
 pub mod json;
 pub mod problem;
 
+/// Every event is parsed, folded and printed a few times, in small pieces: under the system's own
+/// allocator that took a fifth of each service's time (`tiffin bench order`, profiled).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub use clock::Clock;
+pub use pace::Pace;
 pub use problem::Problem;
 pub use settings::Settings;
 pub use shutdown::Shutdown;
