@@ -24,6 +24,10 @@ use session::Session;
 /// few enough that the last of them does not wait long.
 const BATCH_MAX: usize = 128;
 
+/// Batches of one consumer come this far apart under load: what shows events may be late by so
+/// much, and what reacts to them has reacted when a person looks.
+const BATCH_PERIOD: Duration = Duration::from_millis(8);
+
 /// Pause before a broken consumer is made again, at first.
 const REVIVE_PAUSE_MIN: Duration = Duration::from_millis(50);
 
@@ -51,6 +55,7 @@ pub struct Subscription {
     pub(crate) context: Context,
     pub(crate) durable: String,
     pub(crate) batch_max: usize,
+    pub(crate) period: Duration,
     pub(crate) quarantine: Option<Arc<Quarantine>>,
     pub(crate) drained: watch::Sender<bool>,
 }
@@ -63,6 +68,7 @@ impl Subscription {
             context,
             durable: durable.into(),
             batch_max: BATCH_MAX,
+            period: BATCH_PERIOD,
             quarantine: None,
             drained: watch::channel(false).0,
         }
@@ -71,6 +77,12 @@ impl Subscription {
     /// Hands over at most `batch_max` events at once.
     pub fn batch_max(mut self, batch_max: usize) -> Self {
         self.batch_max = batch_max.max(1);
+        self
+    }
+
+    /// Hands over at most one batch per `period` under load; the first few always at once.
+    pub fn paced(mut self, period: Duration) -> Self {
+        self.period = period;
         self
     }
 

@@ -5,6 +5,8 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use serde::de::value::{BorrowedStrDeserializer, MapAccessDeserializer};
+use serde::de::{DeserializeSeed, Error as _, MapAccess};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -172,9 +174,42 @@ pub(crate) fn typed<E: serde::de::DeserializeOwned>(
     if !known.contains(&event_type) {
         return Ok(None);
     }
-    let tagged = serde_json::json!({ "type": event_type, "data": data });
-    serde_json::from_value(tagged).map(Some).map_err(|source| BadBody {
+    let tagged = MapAccessDeserializer::new(Tagged::Type(event_type, data));
+    E::deserialize(tagged).map(Some).map_err(|source| BadBody {
         event_type: event_type.into(),
         source,
     })
+}
+
+/// `{"type": …, "data": …}` as serde reads it: the name first, so that the body is read where it
+/// lies. Every reader does this for every event; putting the two into one value first copies the
+/// body twice.
+enum Tagged<'a> {
+    Type(&'a str, &'a Value),
+    Data(&'a Value),
+    Done,
+}
+
+impl<'a> MapAccess<'a> for Tagged<'a> {
+    type Error = serde_json::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'a>>(&mut self, seed: K) -> Result<Option<K::Value>, Self::Error> {
+        let key = match self {
+            Self::Type(..) => "type",
+            Self::Data(_) => "data",
+            Self::Done => return Ok(None),
+        };
+        seed.deserialize(BorrowedStrDeserializer::new(key)).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'a>>(&mut self, seed: V) -> Result<V::Value, Self::Error> {
+        match std::mem::replace(self, Self::Done) {
+            Self::Type(event_type, data) => {
+                *self = Self::Data(data);
+                seed.deserialize(BorrowedStrDeserializer::new(event_type))
+            }
+            Self::Data(data) => seed.deserialize(data),
+            Self::Done => Err(Self::Error::custom("a key comes before its value")),
+        }
+    }
 }

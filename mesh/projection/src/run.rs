@@ -64,27 +64,33 @@ fn subscription(inner: &Arc<Inner>, shown: &Arc<Shown>, durable: &str) -> Subscr
 
 impl Inner {
     async fn handle(&self, shown: &Shown, batch: Vec<Envelope>) -> Vec<Verdict> {
-        let ours = batch
+        let asked: Vec<(String, u64)> = batch
             .iter()
+            .map(|event| (event.stream.clone(), event.version))
+            .collect();
+        let ours = batch
+            .into_iter()
             .filter(|event| event.stream.starts_with(shown.stream_prefix))
-            .cloned()
             .collect();
         match self.apply(shown, ours, Voice::Aloud).await {
-            Ok(standings) => batch.iter().map(|event| verdict(event, &standings)).collect(),
+            Ok(standings) => asked
+                .iter()
+                .map(|(stream, version)| verdict(stream, *version, &standings))
+                .collect(),
             Err(err) => {
                 tracing::debug!(view = shown.view.kind(), error = %err, "batch not applied");
-                vec![Verdict::Later(err.to_string()); batch.len()]
+                vec![Verdict::Later(err.to_string()); asked.len()]
             }
         }
     }
 }
 
-fn verdict(event: &Envelope, standings: &BTreeMap<String, Standing>) -> Verdict {
-    let Some(standing) = standings.get(&event.stream) else {
+fn verdict(stream: &str, version: u64, standings: &BTreeMap<String, Standing>) -> Verdict {
+    let Some(standing) = standings.get(stream) else {
         // Another view's stream.
         return Verdict::Done;
     };
-    if standing.quarantined || event.version <= standing.version {
+    if standing.quarantined || version <= standing.version {
         return Verdict::Done;
     }
     match &standing.hindrance {

@@ -9,7 +9,7 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer};
 use async_nats::jetstream::{self};
 use futures::{FutureExt as _, StreamExt as _};
 use mesh_contracts::envelope::Envelope;
-use mesh_runtime::Shutdown;
+use mesh_runtime::{Pace, Shutdown};
 
 use super::{Subscription, Verdict, state_of};
 use crate::{BoxError, Bus};
@@ -48,6 +48,7 @@ where
     pub async fn run(&self, mut alive: impl FnMut()) -> Result<(), BoxError> {
         let consumer = self.consumer().await?;
         let mut messages = self.messages(&consumer).await?;
+        let mut pace = Pace::every(self.subscription.period);
         loop {
             if !*self.subscription.drained.borrow() {
                 self.look_whether_drained(&consumer).await?;
@@ -58,6 +59,7 @@ where
                 message = messages.next() => message.ok_or("message stream ended")??,
             };
             alive();
+            pace.wait().await;
             let (batch, broken) = self.gather(first, &mut messages);
             self.settle(batch).await;
             if let Some(err) = broken {

@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use async_nats::jetstream::{AckKind, Message};
+use async_nats::{HeaderMap, Subject};
 use futures::FutureExt as _;
 use mesh_contracts::envelope::Envelope;
 use tokio::time::{Instant, Interval};
@@ -33,8 +34,17 @@ const PROGRESS_PERIOD: Duration = Duration::from_millis(ACK_WAIT.as_millis() as 
 /// An event that is not settled yet.
 struct Open {
     message: Message,
-    envelope: Envelope,
+    /// As decoded, until it is handed over; then the message is read again, which is rarely needed.
+    fresh: Option<Envelope>,
+    stream: String,
     failures: u32,
+}
+
+impl Open {
+    fn envelope(&mut self) -> Envelope {
+        let again = || decode(&self.message).expect("decoded before");
+        self.fresh.take().unwrap_or_else(again)
+    }
 }
 
 /// A letter on its way, and the stream to quarantine with it.
@@ -54,9 +64,14 @@ where
         let mut pause = PAUSE_MIN;
         let mut progress = tokio::time::interval_at(Instant::now() + PROGRESS_PERIOD, PROGRESS_PERIOD);
         loop {
-            let verdicts = keeping(&open, &mut progress, self.judge(&open)).await;
+            let replies = reply_subjects(&open);
+            let verdicts = self.keeping(&replies, &mut progress, self.judge(&mut open)).await;
             open = self.carry_out(open, verdicts).await;
-            if open.is_empty() || !keeping(&open, &mut progress, self.pause(&mut pause)).await {
+            if open.is_empty() {
+                return;
+            }
+            let replies = reply_subjects(&open);
+            if !self.keeping(&replies, &mut progress, self.pause(&mut pause)).await {
                 return;
             }
         }
@@ -67,35 +82,35 @@ where
     async fn read(&self, batch: Vec<Message>) -> Vec<Open> {
         let mut open = Vec::with_capacity(batch.len());
         for message in batch {
-            let headers = message.headers.clone().unwrap_or_default();
-            match wire::decode(&headers, &message.payload) {
+            match decode(&message) {
                 Ok(envelope) => open.push(Open {
                     message,
-                    envelope,
+                    stream: envelope.stream.clone(),
+                    fresh: Some(envelope),
                     failures: 0,
                 }),
-                Err(err) => self.bury_unreadable(message, &headers, &err).await,
+                Err(err) => self.bury_unreadable(message, &err).await,
             }
         }
         open
     }
 
     /// A handler that panics is asked again for one event at a time, to find the one it panics on.
-    async fn judge(&self, open: &[Open]) -> Vec<Verdict> {
+    async fn judge(&self, open: &mut [Open]) -> Vec<Verdict> {
         if let Some(verdicts) = self.ask(open).await {
             return verdicts;
         }
         let mut verdicts = Vec::with_capacity(open.len());
         for one in open {
-            let verdict = self.ask(std::slice::from_ref(one)).await.and_then(|mut one| one.pop());
+            let verdict = self.ask(std::slice::from_mut(one)).await.and_then(|mut one| one.pop());
             verdicts.push(verdict.unwrap_or_else(|| Verdict::Retry("handler panicked".into())));
         }
         verdicts
     }
 
     /// `None` if the handler panicked.
-    async fn ask(&self, open: &[Open]) -> Option<Vec<Verdict>> {
-        let envelopes = open.iter().map(|one| one.envelope.clone()).collect();
+    async fn ask(&self, open: &mut [Open]) -> Option<Vec<Verdict>> {
+        let envelopes = open.iter_mut().map(Open::envelope).collect();
         let handling = AssertUnwindSafe(async { (self.handle)(envelopes).await });
         let verdicts = handling.catch_unwind().await.ok()?;
         assert_eq!(verdicts.len(), open.len(), "one verdict per event");
@@ -117,7 +132,7 @@ where
                     tracing::debug!(consumer = %self.subscription.durable, reason, "event waits");
                     None
                 }
-                Verdict::Retry(reason) | Verdict::Poison(reason) if !struck.insert(one.envelope.stream.clone()) => {
+                Verdict::Retry(reason) | Verdict::Poison(reason) if !struck.insert(one.stream.clone()) => {
                     tracing::debug!(consumer = %self.subscription.durable, reason, "event waits behind another");
                     None
                 }
@@ -135,8 +150,27 @@ where
         left
     }
 
+    /// Does some work on events, and tells the broker from time to time that they are in our hands.
+    async fn keeping<T>(&self, replies: &[Subject], progress: &mut Interval, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                _ = progress.tick() => {}
+            }
+            let client = self.bus.jetstream.client();
+            for reply in replies {
+                if let Err(err) = client.publish(reply.clone(), AckKind::Progress.into()).await {
+                    tracing::debug!(error = %err, "progress not told");
+                }
+            }
+        }
+    }
+
     async fn bury(&self, one: Open, reason: &str) {
-        let Open { message, envelope, .. } = one;
+        let mut one = one;
+        let envelope = one.envelope();
+        let message = one.message;
         let consumer = &self.subscription.durable;
         tracing::error!(
             consumer, event.id = %envelope.event_id, event.type = %envelope.event_type,
@@ -159,10 +193,11 @@ where
         self.insist(burial, &message).await;
     }
 
-    async fn bury_unreadable(&self, message: Message, headers: &async_nats::HeaderMap, err: &wire::Malformed) {
+    async fn bury_unreadable(&self, message: Message, err: &wire::Malformed) {
         let consumer = &self.subscription.durable;
         tracing::error!(consumer, error = %err, "unreadable message");
-        let text = |name: &str| headers.get(name).map(|value| value.as_str().to_owned());
+        let headers = message.headers.as_ref();
+        let text = |name: &str| headers?.get(name).map(|value| value.as_str().to_owned());
         let letter = DeadLetter {
             event_id: text(wire::EVENT_ID),
             stream: text(wire::STREAM),
@@ -209,20 +244,16 @@ where
     }
 }
 
-/// Does some work on events, and tells the broker from time to time that they are in our hands.
-async fn keeping<T>(open: &[Open], progress: &mut Interval, work: impl Future<Output = T>) -> T {
-    let mut work = pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            _ = progress.tick() => {}
-        }
-        for one in open {
-            if let Err(err) = one.message.ack_with(AckKind::Progress).await {
-                tracing::debug!(error = %err, "progress not told");
-            }
-        }
+fn decode(message: &Message) -> Result<Envelope, wire::Malformed> {
+    match &message.headers {
+        Some(headers) => wire::decode(headers, &message.payload),
+        None => wire::decode(&HeaderMap::new(), &message.payload),
     }
+}
+
+/// Where to tell the broker of events.
+fn reply_subjects(open: &[Open]) -> Vec<Subject> {
+    open.iter().filter_map(|one| one.message.reply.clone()).collect()
 }
 
 /// A lost acknowledgement costs a duplicate, so its failure is nothing to act on.
