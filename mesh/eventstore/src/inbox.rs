@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use mesh_bus::feed::Feeds;
@@ -23,6 +24,10 @@ use crate::streams::SubmitError;
 
 /// Streams of one batch that are worked on at the same time.
 const CONCURRENT_STREAMS: usize = 32;
+
+/// Batches of one context come this far apart under load. Each costs a look at the marks and a
+/// commit of its own, and a reaction that is twenty milliseconds late is in time for a person.
+const BATCH_PERIOD: Duration = Duration::from_millis(20);
 
 /// Events fetched at once to fill a gap.
 const FILL_PAGE: usize = 200;
@@ -132,10 +137,12 @@ impl Inbox {
         Fut: Future<Output = Result<Handled, Fault>> + Send,
     {
         let quarantining = self.clone();
-        let subscription = Subscription::new(context, &*self.consumer).on_poison(move |poisoned| {
-            let inbox = quarantining.clone();
-            async move { inbox.quarantine(poisoned).await }
-        });
+        let subscription = Subscription::new(context, &*self.consumer)
+            .paced(BATCH_PERIOD)
+            .on_poison(move |poisoned| {
+                let inbox = quarantining.clone();
+                async move { inbox.quarantine(poisoned).await }
+            });
         let is_drained = subscription.drained();
         let consuming = self.bus.consume(subscription, shutdown, |batch| {
             let handle = &handle;
@@ -164,33 +171,59 @@ impl Inbox {
         }
         let applied = futures::stream::iter(groups)
             .map(|(stream, events)| {
-                let mark = known.marks.get(&stream).copied().unwrap_or(0);
+                let standing = Standing {
+                    mark: known.marks.get(&stream).copied().unwrap_or(0),
+                    ignored: None,
+                };
                 let is_quarantined = known.quarantined.contains(&stream);
                 async move {
                     if is_quarantined {
-                        return done(events);
+                        return Applied {
+                            verdicts: done(events),
+                            ignored: None,
+                        };
                     }
-                    self.apply_stream(&stream, mark, events, handle).await
+                    self.apply_stream(stream, standing, events, handle).await
                 }
             })
             .buffer_unordered(CONCURRENT_STREAMS)
             .collect::<Vec<_>>()
             .await;
+        let marked = self.mark_ignored(&applied).await;
         let mut verdicts = vec![Verdict::Done; size];
-        for (index, verdict) in applied.into_iter().flatten() {
-            verdicts[index] = verdict;
+        for applied in applied {
+            let unmarked = applied.ignored.is_some().then_some(marked.as_ref().err()).flatten();
+            for (index, verdict) in applied.verdicts {
+                verdicts[index] = match unmarked {
+                    Some(why) => Verdict::Later(why.clone()),
+                    None => verdict,
+                };
+            }
         }
         verdicts
+    }
+
+    /// The bare marks of a whole batch in one commit: most events mean nothing to most masters.
+    async fn mark_ignored(&self, applied: &[Applied]) -> Result<(), String> {
+        let marks = applied.iter().filter_map(|applied| applied.ignored.clone());
+        let verdicts = self.store.append_run(marks.map(Append::mark).collect()).await;
+        for verdict in verdicts {
+            match verdict {
+                Ok(()) | Err(AppendError::AlreadySeen) => {}
+                Err(err) => return Err(err.to_string()),
+            }
+        }
+        Ok(())
     }
 
     /// The events of one stream, in order; after a failure the rest must come again.
     async fn apply_stream<H, Fut>(
         &self,
-        stream: &str,
-        mut mark: u64,
+        stream: String,
+        mut standing: Standing,
         mut events: Vec<(usize, Envelope)>,
         handle: &H,
-    ) -> Vec<(usize, Verdict)>
+    ) -> Applied
     where
         H: Fn(Envelope) -> Fut + Send + Sync,
         Fut: Future<Output = Result<Handled, Fault>> + Send,
@@ -203,70 +236,53 @@ impl Inbox {
                 verdicts.push((index, Verdict::Later("an earlier event waits".into())));
                 continue;
             }
-            let applied = match self.fill(stream, &mut mark, event.version, handle).await {
-                Ok(()) => self.apply(&mut mark, event, handle).await,
+            let applied = match self.fill(&stream, &mut standing, event.version, handle).await {
+                Ok(()) => apply(&mut standing, event, handle).await,
                 Err(fault) => Err(fault),
             };
             failed = applied.is_err();
             verdicts.push((index, verdict(applied)));
         }
-        verdicts
+        let ignored = standing.ignored.map(|version| Mark {
+            consumer: self.consumer.to_string(),
+            stream,
+            version,
+        });
+        Applied { verdicts, ignored }
     }
 
     /// Applies what lies between the mark and `version`, from the owner's feed.
-    async fn fill<H, Fut>(&self, stream: &str, mark: &mut u64, version: u64, handle: &H) -> Result<(), Fault>
+    async fn fill<H, Fut>(&self, stream: &str, standing: &mut Standing, version: u64, handle: &H) -> Result<(), Fault>
     where
         H: Fn(Envelope) -> Fut + Send + Sync,
         Fut: Future<Output = Result<Handled, Fault>> + Send,
     {
-        while *mark + 1 < version {
-            let missing = self.feeds.stream(stream, *mark, FILL_PAGE).await;
+        while standing.mark + 1 < version {
+            let missing = self.feeds.stream(stream, standing.mark, FILL_PAGE).await;
             let missing = missing.map_err(Fault::later)?;
             metrics::counter!("inbox_gaps_filled_total").increment(missing.len() as u64);
-            if missing.first().is_none_or(|next| next.version != *mark + 1) {
+            if missing.first().is_none_or(|next| next.version != standing.mark + 1) {
                 return Err(Fault::later("the owner's feed does not fill the gap"));
             }
             for event in missing.into_iter().filter(|event| event.version < version) {
-                self.apply(mark, event, handle).await?;
+                apply(standing, event, handle).await?;
             }
         }
-        Ok(())
-    }
-
-    async fn apply<H, Fut>(&self, mark: &mut u64, event: Envelope, handle: &H) -> Result<(), Fault>
-    where
-        H: Fn(Envelope) -> Fut + Send + Sync,
-        Fut: Future<Output = Result<Handled, Fault>> + Send,
-    {
-        if event.version <= *mark {
-            return Ok(());
-        }
-        let version = event.version;
-        let bare = Mark {
-            consumer: self.consumer.to_string(),
-            stream: event.stream.clone(),
-            version,
-        };
-        match handle(event).await? {
-            Handled::Done => {}
-            Handled::Ignored => match self.store.append(Append::mark(bare)).await {
-                Ok(()) | Err(AppendError::AlreadySeen) => {}
-                Err(err) => return Err(err.into()),
-            },
-        }
-        *mark = version;
         Ok(())
     }
 
     async fn known(&self, batch: &[Envelope]) -> Result<Known, sqlx::Error> {
         let streams: HashSet<&str> = batch.iter().map(|event| event.stream.as_str()).collect();
         let streams: Vec<&str> = streams.into_iter().collect();
-        // One look for both: this is asked for every batch of every context.
+        // One look for both: this is asked for every batch of every context. Lateral, with a fence,
+        // so that no plan ever reads the inbox from its beginning.
         let rows: Vec<(String, Option<i64>, bool)> = sqlx::query_as(
             "select s.stream, i.version, q.stream is not null
              from unnest($2::text[]) s(stream)
-             left join inbox i on i.consumer = $1 and i.source_stream = s.stream
-             left join quarantine q on q.consumer = $1 and q.stream = s.stream",
+             left join lateral (select version from inbox
+                 where consumer = $1 and source_stream = s.stream offset 0) i on true
+             left join lateral (select stream from quarantine
+                 where consumer = $1 and stream = s.stream offset 0) q on true",
         )
         .bind(&*self.consumer)
         .bind(&streams)
@@ -301,6 +317,38 @@ impl Inbox {
         .await?;
         Ok(())
     }
+}
+
+/// How far one stream is applied.
+struct Standing {
+    /// Up to here, in the database or in this batch.
+    mark: u64,
+    /// Up to here it meant nothing, and the mark for that is still to be set.
+    ignored: Option<u64>,
+}
+
+/// What became of one stream's events.
+struct Applied {
+    verdicts: Vec<(usize, Verdict)>,
+    ignored: Option<Mark>,
+}
+
+async fn apply<H, Fut>(standing: &mut Standing, event: Envelope, handle: &H) -> Result<(), Fault>
+where
+    H: Fn(Envelope) -> Fut + Send + Sync,
+    Fut: Future<Output = Result<Handled, Fault>> + Send,
+{
+    let version = event.version;
+    if version <= standing.mark {
+        return Ok(());
+    }
+    standing.ignored = match handle(event).await? {
+        // Its own mark covers what was ignored before it.
+        Handled::Done => None,
+        Handled::Ignored => Some(version),
+    };
+    standing.mark = version;
+    Ok(())
 }
 
 /// What is known about the streams of a batch.

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use mesh_bus::{Bus, PublishError, Published};
 use mesh_contracts::envelope::Envelope;
 use mesh_contracts::subject::Context;
-use mesh_runtime::Shutdown;
+use mesh_runtime::{Pace, Shutdown};
 use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 use tokio::sync::watch;
@@ -26,6 +26,12 @@ use crate::store::Store;
 
 /// Events on their way to the broker at once.
 const WINDOW: usize = 256;
+
+/// Windows come this far apart under load, since each costs a statement and a commit.
+const WINDOW_PERIOD: Duration = Duration::from_millis(8);
+
+/// What the broker acknowledged is settled with the next look, which comes by then if nothing new does.
+const SETTLE_WITHIN: Duration = Duration::from_millis(50);
 
 /// Look into the outbox this often even if nobody in this process woke us.
 const IDLE_POLL: Duration = Duration::from_millis(500);
@@ -59,6 +65,7 @@ pub async fn run(store: Store, bus: Bus, context: Context, shutdown: Shutdown) {
             context,
             connection,
             checkpoint: None,
+            acked: Acked::default(),
             stream_created: Timestamp::UNIX_EPOCH,
         };
         match relay.work(&shutdown).await {
@@ -74,6 +81,7 @@ struct Relay<'a> {
     context: Context,
     connection: PgConnection,
     checkpoint: Option<Checkpoint>,
+    acked: Acked,
     /// When the broker made the stream that we publish to.
     stream_created: Timestamp,
 }
@@ -86,6 +94,25 @@ struct Checkpoint {
     event_id: Uuid,
     started: Instant,
     events: usize,
+}
+
+/// What the broker has acknowledged since the last look into the outbox. Forgotten by a crash,
+/// it is sent again, and the broker drops it.
+#[derive(Default)]
+struct Acked {
+    /// Rows to delete.
+    positions: Vec<i64>,
+    /// Where the newest checkpoint moves.
+    moved: Option<Moved>,
+}
+
+/// A checkpoint's new place.
+struct Moved {
+    id: i64,
+    position: u64,
+    js_seq: u64,
+    event_id: Uuid,
+    at: SqlTime,
 }
 
 /// Why the relay stops sending.
@@ -114,6 +141,8 @@ impl Relay<'_> {
                 () = self.bus.connected() => {}
             }
             connections.mark_unchanged();
+            // Whether it stands is what healing finds out.
+            self.acked = Acked::default();
             match self.heal().await? {
                 Ok(()) => {}
                 Err(err) => {
@@ -136,8 +165,10 @@ impl Relay<'_> {
         shutdown: &Shutdown,
     ) -> Result<Pause, sqlx::Error> {
         let mut looked = Instant::now();
+        let mut pace = Pace::every(WINDOW_PERIOD);
         loop {
             if shutdown.is_triggered() {
+                self.read_outbox().await?;
                 return Ok(Pause::Shutdown);
             }
             if connections.has_changed().unwrap_or(true) {
@@ -154,22 +185,27 @@ impl Relay<'_> {
                     return Ok(Pause::Doubt);
                 }
             }
+            pace.wait().await;
             match self.round().await? {
                 Round::Sent => {}
                 Round::Doubt => return Ok(Pause::Doubt),
                 Round::Idle => {
+                    let nap = match self.acked.positions.is_empty() {
+                        true => IDLE_POLL,
+                        false => SETTLE_WITHIN,
+                    };
                     tokio::select! {
                         () = shutdown.triggered() => {}
                         () = self.store.inner.signals.appended.notified() => {}
                         _ = connections.changed() => return Ok(Pause::Doubt),
-                        () = tokio::time::sleep(IDLE_POLL) => {}
+                        () = tokio::time::sleep(nap) => {}
                     }
                 }
             }
         }
     }
 
-    /// Publishes the oldest window of the outbox and deletes what the broker acknowledged.
+    /// Settles the last window and publishes the oldest one of the outbox.
     async fn round(&mut self) -> Result<Round, sqlx::Error> {
         let (read_at, window) = self.read_outbox().await?;
         if window.is_empty() {
@@ -195,13 +231,29 @@ impl Relay<'_> {
         })
     }
 
+    /// Deletes what the broker acknowledged, moves the checkpoint, and reads what comes next.
     async fn read_outbox(&mut self) -> Result<(SqlTime, Vec<Envelope>), sqlx::Error> {
+        let Acked { positions, moved } = std::mem::take(&mut self.acked);
+        let moved = moved.as_ref();
         let rows = sqlx::query(concat!(
+            "with gone as (delete from outbox where position = any($1)),
+             moved as (update relay_checkpoints set position = $3, js_seq = $4, event_id = $5, at = $6 where id = $2)
+             ",
             // The statement's own start comes before its snapshot, as a checkpoint must.
             "select statement_timestamp() as read_at, ",
             envelope_columns!(),
-            " from outbox o join events e on e.position = o.position order by o.position limit $1"
+            // Its snapshot still has what it deletes. Lateral, with its fence: read the other way round, from the
+            // events to the outbox, this would walk through all that ever happened.
+            " from (select position from outbox where position <> all($1) order by position limit $7) o
+             cross join lateral (select * from events where position = o.position offset 0) e
+             order by o.position"
         ))
+        .bind(positions)
+        .bind(moved.map(|moved| moved.id))
+        .bind(moved.map(|moved| signed(moved.position)))
+        .bind(moved.map(|moved| signed(moved.js_seq)))
+        .bind(moved.map(|moved| moved.event_id))
+        .bind(moved.map(|moved| moved.at))
         .bind(WINDOW as i64)
         .fetch_all(&mut self.connection)
         .await?;
@@ -226,7 +278,7 @@ impl Relay<'_> {
         .await
     }
 
-    /// Deletes the acknowledged rows and moves the checkpoint, in one statement.
+    /// Notes what to settle with the next look; once in a while makes a new checkpoint at once.
     async fn settle(
         &mut self,
         settled: &Settled,
@@ -234,8 +286,10 @@ impl Relay<'_> {
         is_last: bool,
         read_at: SqlTime,
     ) -> Result<(), sqlx::Error> {
+        metrics::counter!("relay_published_total").increment(settled.acked.len() as u64);
         let Some((js_seq, event_id)) = settled.newest.filter(|_| !settled.is_other_stream) else {
-            return self.delete(&settled.acked).await;
+            self.acked.positions.clone_from(&settled.acked);
+            return Ok(());
         };
         let last = window.last().map_or(0, |event| event.position);
         let known = self.checkpoint.as_ref().map_or(0, |known| known.position);
@@ -246,11 +300,25 @@ impl Relay<'_> {
         };
         let is_due =
             |known: &Checkpoint| known.started.elapsed() >= CHECKPOINT_EVERY || known.events >= CHECKPOINT_EVENTS;
-        let current = self.checkpoint.take().filter(|known| !is_due(known));
-        let next = match current {
+        let next = match self.checkpoint.take().filter(|known| !is_due(known)) {
             Some(current) => {
-                self.move_checkpoint(settled, current, position, js_seq, event_id, read_at)
-                    .await?
+                self.acked = Acked {
+                    positions: settled.acked.clone(),
+                    moved: Some(Moved {
+                        id: current.id,
+                        position,
+                        js_seq,
+                        event_id,
+                        at: read_at,
+                    }),
+                };
+                Checkpoint {
+                    position,
+                    js_seq,
+                    event_id,
+                    events: current.events + settled.acked.len(),
+                    ..current
+                }
             }
             None => {
                 self.add_checkpoint(settled, position, js_seq, event_id, read_at)
@@ -258,38 +326,7 @@ impl Relay<'_> {
             }
         };
         self.checkpoint = Some(next);
-        metrics::counter!("relay_published_total").increment(settled.acked.len() as u64);
         Ok(())
-    }
-
-    async fn move_checkpoint(
-        &mut self,
-        settled: &Settled,
-        current: Checkpoint,
-        position: u64,
-        js_seq: u64,
-        event_id: Uuid,
-        read_at: SqlTime,
-    ) -> Result<Checkpoint, sqlx::Error> {
-        sqlx::query(
-            "with gone as (delete from outbox where position = any($1))
-             update relay_checkpoints set position = $2, js_seq = $3, event_id = $4, at = $5 where id = $6",
-        )
-        .bind(&settled.acked)
-        .bind(signed(position))
-        .bind(signed(js_seq))
-        .bind(event_id)
-        .bind(read_at)
-        .bind(current.id)
-        .execute(&mut self.connection)
-        .await?;
-        Ok(Checkpoint {
-            position,
-            js_seq,
-            event_id,
-            events: current.events + settled.acked.len(),
-            ..current
-        })
     }
 
     async fn add_checkpoint(
@@ -322,14 +359,6 @@ impl Relay<'_> {
             started: Instant::now(),
             events: settled.acked.len(),
         })
-    }
-
-    async fn delete(&mut self, acked: &[i64]) -> Result<(), sqlx::Error> {
-        sqlx::query("delete from outbox where position = any($1)")
-            .bind(acked)
-            .execute(&mut self.connection)
-            .await?;
-        Ok(())
     }
 
     async fn count_pending(&mut self) -> Result<(), sqlx::Error> {

@@ -99,7 +99,7 @@ impl Store {
         let options = options
             .application_name(&config.application_name)
             .disable_statement_logging();
-        let serving = with_timeout(options.clone(), STATEMENT_TIMEOUT);
+        let serving = indexed(with_timeout(options.clone(), STATEMENT_TIMEOUT));
         let pool = PgPoolOptions::new()
             .max_connections(config.pool_size)
             .acquire_timeout(POOL_WAIT)
@@ -114,8 +114,10 @@ impl Store {
                 service: config.application_name,
                 pool,
                 clock,
-                batchers: Batchers::start(config.batchers, &indexed(serving), &signals),
-                maintenance: indexed(with_timeout(options, MAINTENANCE_TIMEOUT)),
+                batchers: Batchers::start(config.batchers, &serving, &signals),
+                maintenance: indexed(with_timeout(options, MAINTENANCE_TIMEOUT))
+                    // What relay and timers write is done again if a crash takes it back.
+                    .options([("synchronous_commit", "off")]),
                 signals,
             }),
         })
@@ -188,6 +190,9 @@ fn with_timeout(options: PgConnectOptions, timeout: Duration) -> PgConnectOption
         ("statement_timeout", timeout.as_millis().to_string()),
         // Compiling a plan takes longer than any of ours runs.
         ("jit", "off".to_owned()),
+        // And so does making one anew for every call: what Postgres gains by looking at the values
+        // of keys it knows nothing about is less than the look costs.
+        ("plan_cache_mode", "force_generic_plan".to_owned()),
     ])
 }
 

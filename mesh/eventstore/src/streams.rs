@@ -168,6 +168,18 @@ impl<A: Aggregate> Streams<A> {
         Ok(standing.state.clone().map(|state| (state, standing.version)))
     }
 
+    /// A stream as this process last knew it, with its version: from memory if it is there, even
+    /// if another replica has moved it on since. For what `submit` checks against the database
+    /// anyway.
+    pub async fn recent(&self, stream: impl ToString) -> Result<Option<(A::State, u64)>, BoxError> {
+        let stream = stream.to_string();
+        let standing = match self.inner.states.get(&stream) {
+            Some(kept) => kept,
+            None => self.inner.fresh(&stream).await?,
+        };
+        Ok(standing.state.clone().map(|state| (state, standing.version)))
+    }
+
     /// Queues the request, decides it on the stream's state, stores what was decided together
     /// with timers, command and inbox mark, and answers once that is durable. `decide` may be
     /// run more than once; a command that was carried out before gets its stored answer.

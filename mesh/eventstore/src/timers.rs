@@ -10,7 +10,7 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use jiff::{SignedDuration, Timestamp};
-use mesh_runtime::Shutdown;
+use mesh_runtime::{Pace, Shutdown};
 use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 use uuid::Uuid;
@@ -29,6 +29,9 @@ const READ_MAX: i64 = 256;
 
 /// Longest wait, in wall time, until timers that others set are noticed.
 const POLL: Duration = Duration::from_millis(250);
+
+/// Reads come this far apart under load: timers that are due at once come in numbers then.
+const READ_PERIOD: Duration = Duration::from_millis(10);
 
 /// A timer that could not be handled is handed over again after this, doubling …
 const RETRY_MIN: Duration = Duration::from_millis(250);
@@ -106,7 +109,9 @@ where
 {
     async fn work(&mut self, shutdown: &Shutdown) -> Result<(), sqlx::Error> {
         let mut timer_set = self.store.inner.signals.timer_set.subscribe();
+        let mut pace = Pace::every(READ_PERIOD);
         loop {
+            pace.wait().await;
             let (look_again, is_more_due) = self.hand_over().await?;
             let nap = tokio::time::sleep_until(look_again.into());
             tokio::pin!(nap);

@@ -63,6 +63,29 @@ async fn broker_has_all(store: &Store, bus: &Bus) -> Option<()> {
     stored_in(store).await.keys().all(|id| has.contains(id)).then_some(())
 }
 
+/// How many rows of `events` were read by way of an index so far, once the server has counted that many.
+async fn events_read(store: &Store, at_least: i64) -> Option<i64> {
+    let read = count(
+        store,
+        "select coalesce(idx_tup_fetch, 0) from pg_stat_user_tables where relname = 'events'",
+    )
+    .await;
+    (read >= at_least).then_some(read)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_into_the_outbox_reads_what_waits_and_not_what_ever_happened() {
+    const EVENTS: usize = 500;
+    let stage = Stage::new();
+    let bus = Bus::connect(stage.bus("order-master")).await.expect("valid");
+    let streams: Streams<Tally> = Streams::new(connect(&migrated(&stage).await).await);
+    let (_relay, _ends) = start(streams.store(), &bus);
+    fill(&streams, EVENTS).await;
+    eventually("all is published", || outbox_is_empty(streams.store())).await;
+    let read = eventually("all is counted", || events_read(streams.store(), EVENTS as i64)).await;
+    assert!(read < 2 * EVENTS as i64, "read {read} rows to publish {EVENTS}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_event_is_published_in_the_order_of_its_stream() {
     let stage = Stage::new();
