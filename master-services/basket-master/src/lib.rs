@@ -164,6 +164,7 @@ pub async fn run(app: App, bus: Bus, feeds: Feeds, shutdown: Shutdown) {
         reactions::hear_menu(&app, &bus, &feeds, menu, shutdown.clone()),
         reactions::reopen_baskets(&app, &feeds, drained.clone(), shutdown.clone()),
         settle::run(&app, drained.clone(), shutdown.clone()),
+        app.tables.drop_useless_tokens(shutdown.clone()),
         settle::sweep_tokens(&app.tables, shutdown.clone()),
         relay::run(app.store().clone(), bus.clone(), Context::Basket, shutdown.clone()),
     );

@@ -3,7 +3,7 @@
 use mesh_bus::Bus;
 use mesh_bus::feed::Feeds;
 use mesh_contracts::envelope::Envelope;
-use mesh_contracts::id::{BasketId, OrderId, PaymentId};
+use mesh_contracts::id::{BasketId, OrderId};
 use mesh_contracts::subject::Context;
 use mesh_contracts::view::basket::Basket;
 use mesh_contracts::view::payment::Payment;
@@ -38,27 +38,23 @@ pub async fn reopen_baskets(app: &App, feeds: &Feeds, drained: Drained, shutdown
     timers::run(app.store(), BasketId::PREFIX, drained, shutdown, reopen).await;
 }
 
-/// The timer `drive`, set with the event, makes the settler take the step.
+/// The settler takes the step at once; the timer `drive`, set with the event, is the net under it.
 async fn hear_order(app: &App, event: Envelope) -> Result<Handled, Fault> {
     let Some((id, command)) = domain::hear(&event)? else {
         return Ok(Handled::Ignored);
     };
     let policy = app.policy.clone();
-    let decide = move |payment: Option<&Payment>, now| payment::decide(payment, &command, now, &policy);
+    let decide = move |payment: Option<&Payment>, now| payment::decide_and_drive(payment, &command, now, &policy);
     let submitted = app.payments.submit(id, Request::because(NAME, &event), decide).await;
     let no_payment = matches!(&submitted, Ok(outcome) if outcome.answer.version == 0);
     let handled = inbox::settled(submitted)?;
     if no_payment {
         // The order ended before any money was asked for: its token has no use any more.
-        forget_tokens(app, id).await;
+        app.tables.drop_tokens_of(id.order());
+    } else if handled == Handled::Done {
+        app.settler.kick(id);
     }
     Ok(handled)
-}
-
-async fn forget_tokens(app: &App, id: PaymentId) {
-    if let Err(err) = app.tables.drop_tokens_of(id.order()).await {
-        tracing::warn!(error = %err, "token not dropped, the sweep will");
-    }
 }
 
 async fn hear_product(app: &App, event: Envelope) -> Result<Handled, Fault> {
@@ -83,7 +79,7 @@ async fn reopen(app: &App, feeds: &Feeds, timer: Timer) -> Result<(), BoxError> 
     };
     app.baskets.submit(id, Request::timer(NAME, &timer), decide).await?;
     if let Some(order) = never_placed {
-        app.tables.drop_tokens_of(order).await?;
+        app.tables.drop_tokens_of(order);
     }
     Ok(())
 }

@@ -127,7 +127,10 @@ impl Inner {
     async fn settle(&self, id: PaymentId) -> Result<(), BoxError> {
         while let Some(payment) = self.load(id).await? {
             match next_step(&payment) {
-                None => return self.forget_tokens(&payment).await,
+                None => {
+                    self.forget_tokens(&payment);
+                    return Ok(());
+                }
                 Some(Step::Ask(call)) => {
                     let answer = self.ask(&payment, &call).await?;
                     let lost = answer == Answer::Lost;
@@ -181,12 +184,14 @@ impl Inner {
             .await
     }
 
+    /// As last known here: a step that another replica has taken since is refused when we tell of it, and the
+    /// provider knows a call that it was asked before.
     async fn load(&self, id: PaymentId) -> Result<Option<Payment>, BoxError> {
-        Ok(self.payments.load(id).await?.map(|(payment, _)| payment))
+        Ok(self.payments.recent(id).await?.map(|(payment, _)| payment))
     }
 
     /// Where no card will be asked for a promise any more, no token is kept.
-    async fn forget_tokens(&self, payment: &Payment) -> Result<(), BoxError> {
+    fn forget_tokens(&self, payment: &Payment) {
         match payment.status {
             Status::None | Status::Authorizing | Status::Declined | Status::Unknown => {}
             Status::Authorized
@@ -196,9 +201,8 @@ impl Inner {
             | Status::Voided
             | Status::Refunding
             | Status::PartiallyRefunded
-            | Status::Refunded => self.tables.drop_tokens_of(payment.order).await?,
+            | Status::Refunded => self.tables.drop_tokens_of(payment.order),
         }
-        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mesh_contracts::id::{CourierId, DeliveryId};
 use mesh_contracts::view::courier::Courier;
 use mesh_contracts::view::delivery::Delivery;
-use mesh_eventstore::{AlsoAppend, BoxError, Decided, Outcome, Request, SubmitError};
+use mesh_eventstore::{Aggregate, AlsoAppend, BoxError, Decided, Outcome, Request, Streams, SubmitError};
 
 use crate::App;
 use crate::domain::{Rejection, courier, delivery};
@@ -25,7 +25,9 @@ impl App {
     pub async fn on_delivery(&self, id: DeliveryId, request: Request, command: delivery::Command) -> Submitted {
         let mut tries = 1;
         loop {
-            let outcome = self.try_on_delivery(id, request.clone(), command.clone()).await;
+            // Nearly always this process moved them last, and what it remembers will do.
+            let known = if tries == 1 { Known::Recent } else { Known::Fresh };
+            let outcome = self.try_on_delivery(id, request.clone(), command.clone(), known).await;
             let moved = matches!(
                 outcome,
                 Err(SubmitError::Rejected(Rejection::Changed) | SubmitError::Conflict)
@@ -45,16 +47,17 @@ impl App {
             .await
     }
 
-    async fn try_on_delivery(&self, id: DeliveryId, request: Request, command: delivery::Command) -> Submitted {
-        let delivery = self
-            .deliveries
-            .load(id)
-            .await
-            .map_err(unavailable)?
-            .map(|(delivery, _)| delivery);
+    async fn try_on_delivery(
+        &self,
+        id: DeliveryId,
+        request: Request,
+        command: delivery::Command,
+        known: Known,
+    ) -> Submitted {
+        let delivery = known.of(&self.deliveries, id).await?.map(|(delivery, _)| delivery);
         let party = command.party(delivery.as_ref());
         let courier = match party {
-            Some(party) => self.couriers.load(party).await.map_err(unavailable)?,
+            Some(party) => known.of(&self.couriers, party).await?,
             None => None,
         };
         let policy = self.policy;
@@ -73,6 +76,27 @@ impl App {
             })
         };
         self.deliveries.submit(id, request, decide).await
+    }
+}
+
+/// Which state a decision starts from; the append tells whether it was the current one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Recent,
+    Fresh,
+}
+
+impl Known {
+    async fn of<A: Aggregate>(
+        self,
+        streams: &Streams<A>,
+        id: impl ToString,
+    ) -> Result<Option<(A::State, u64)>, SubmitError<Rejection>> {
+        let known = match self {
+            Self::Recent => streams.recent(id).await,
+            Self::Fresh => streams.load(id).await,
+        };
+        known.map_err(unavailable)
     }
 }
 

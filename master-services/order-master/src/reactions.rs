@@ -14,21 +14,26 @@ use crate::domain::{self, hear};
 use crate::store::KnowledgeError;
 use crate::{App, NAME};
 
-/// Hears the four contexts until shutdown.
-pub async fn run(app: App, bus: Bus, feeds: Feeds, drained: &Drained, shutdown: Shutdown) {
-    let inbox = Inbox::new(&app.store, &bus, &feeds, NAME);
-    let listen = |context| {
-        let app = app.clone();
-        inbox.run(context, drained.part(), shutdown.clone(), move |event| {
-            apply(app.clone(), event)
-        })
-    };
-    tokio::join!(
-        listen(Context::Point),
-        listen(Context::Menu),
-        listen(Context::Basket),
-        listen(Context::Courier),
-    );
+/// Hears the four contexts until shutdown. Counts in `drained` from this call on, not from the first poll: timers
+/// that looked before would fire over events that wait.
+pub fn run(
+    app: App,
+    bus: Bus,
+    feeds: Feeds,
+    drained: &Drained,
+    shutdown: Shutdown,
+) -> impl Future<Output = ()> + use<> {
+    let heard = [Context::Point, Context::Menu, Context::Basket, Context::Courier];
+    let heard = heard.map(|context| (context, drained.part()));
+    async move {
+        let inbox = Inbox::new(&app.store, &bus, &feeds, NAME);
+        let listen = |(context, part)| {
+            let app = app.clone();
+            inbox.run(context, part, shutdown.clone(), move |event| apply(app.clone(), event))
+        };
+        let [point, menu, basket, courier] = heard.map(listen);
+        tokio::join!(point, menu, basket, courier);
+    }
 }
 
 async fn apply(app: App, event: Envelope) -> Result<Handled, Fault> {

@@ -19,11 +19,14 @@ use serde::de::DeserializeOwned;
 use sqlx::PgPool;
 use sqlx::types::Json;
 
-/// How old the known points of a country may be. A burst of orders reads them once; a stale slot or portion
-/// costs one refused hold.
-const POINTS_FRESH: Duration = Duration::from_millis(200);
+/// How old the known points of a country may be. A lunch peak's orders read them once a second; a stale slot or
+/// portion costs one refused hold.
+const POINTS_FRESH: Duration = Duration::from_secs(1);
 /// Recipes change rarely, and an order already placed keeps its own.
 const PRODUCT_FRESH: Duration = Duration::from_secs(2);
+
+/// Points whose newest document is kept in memory: a large chain's.
+const POINTS_HEARD_MAX: u64 = 10_000;
 
 type Points = Arc<Vec<(FoodPointId, FoodPoint)>>;
 
@@ -33,6 +36,8 @@ pub struct Knowledge {
     pool: PgPool,
     points: Cache<Country, Points>,
     products: Cache<ProductId, Arc<Product>>,
+    /// What this process wrote last, so that the next event of a point need not read it.
+    heard: Cache<String, (u64, Arc<FoodPoint>)>,
 }
 
 /// A stored document that does not parse, or a query that failed.
@@ -53,6 +58,7 @@ impl Knowledge {
                 .max_capacity(10_000)
                 .time_to_live(PRODUCT_FRESH)
                 .build(),
+            heard: Cache::new(POINTS_HEARD_MAX),
         }
     }
 
@@ -78,8 +84,16 @@ impl Knowledge {
 
     /// Folds an event of a point into its document. A repeat changes nothing.
     pub async fn hear_point(&self, envelope: &Envelope) -> Result<(), KnowledgeError> {
-        let known = self.document::<FoodPoint>("SELECT version, document FROM points WHERE food_point = $1", envelope);
-        let Some(before) = known.await? else { return Ok(()) };
+        let before = match self.heard.get(&envelope.stream).await {
+            Some((version, point)) if version + 1 == envelope.version => Some(FoodPoint::clone(&point)),
+            _ => {
+                let query = "SELECT version, document FROM points WHERE food_point = $1";
+                let Some(known) = self.document::<FoodPoint>(query, envelope).await? else {
+                    return Ok(());
+                };
+                known
+            }
+        };
         let point = view::advance(before, envelope, point::fold, point::skip)?;
         let Some(point) = point else { return Ok(()) };
         sqlx::query(
@@ -94,6 +108,8 @@ impl Knowledge {
         .bind(Json(&point))
         .execute(&self.pool)
         .await?;
+        let heard = (envelope.version, Arc::new(point));
+        self.heard.insert(envelope.stream.clone(), heard).await;
         Ok(())
     }
 

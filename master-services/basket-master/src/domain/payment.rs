@@ -10,7 +10,7 @@ use mesh_contracts::id::{OrderId, PaymentId, UserId};
 use mesh_contracts::money::Money;
 use mesh_contracts::order::Method;
 use mesh_contracts::payment::{Event, Operation};
-use mesh_contracts::view::payment::{Call, Payment, Status, Target};
+use mesh_contracts::view::payment::{Call, Payment, Status, Target, fold};
 use mesh_eventstore::Effect;
 
 use super::{Policy, Rejection};
@@ -74,6 +74,13 @@ pub fn key(payment: PaymentId, attempt: u32) -> String {
     format!("{payment}-{attempt}")
 }
 
+/// Whether a call of ours was answered before: attempts count up and have one call in flight at most.
+pub fn is_answered(payment: &Payment, key: &str) -> bool {
+    let attempt = key.rsplit_once('-').and_then(|(_, attempt)| attempt.parse().ok());
+    let is_in_flight = payment.call.as_ref().is_some_and(|call| call.key == key);
+    attempt.is_some_and(|attempt: u32| attempt <= payment.attempt) && !is_in_flight
+}
+
 /// What follows from a command in a state. Facts are never refused: late and repeated ones are no news.
 pub fn decide(
     payment: Option<&Payment>,
@@ -109,6 +116,23 @@ pub fn decide(
             })
         }
     }
+}
+
+/// As [`decide`], and the intent that follows with it: a commit less on the way to the provider.
+pub fn decide_and_drive(
+    payment: Option<&Payment>,
+    command: &Command,
+    now: Timestamp,
+    policy: &Policy,
+) -> Result<Vec<Event>, Rejection> {
+    let mut events = decide(payment, command, now, policy)?;
+    if !events.is_empty() {
+        let after = events
+            .iter()
+            .fold(payment.cloned(), |payment, event| fold(payment, event, now));
+        events.extend(after.map(|payment| drive(&payment, now, policy)).unwrap_or_default());
+    }
+    Ok(events)
 }
 
 /// The timer `drive` stands exactly when a step is due.

@@ -129,8 +129,7 @@ async fn a_checkout_whose_order_was_never_placed_comes_back() {
             (types.last().map(String::as_str) == Some("basket.reopened")).then_some(())
         })
         .await;
-        let kept = "select count(*) from payment_tokens where order_id = $1";
-        assert_eq!(world.count(kept, &order.to_string()).await, 0);
+        world.until_no_token_of(order).await;
         assert_eq!(timers(world, &ann).await, 0);
     })
     .await;

@@ -27,8 +27,7 @@ async fn a_card_is_promised_captured_once_and_refunded() {
         })
         .await;
         assert_eq!((ledger.len(), ledger[0].captures, ledger[0].refunds.len()), (1, 1, 2));
-        let kept = "select count(*) from payment_tokens where order_id = $1";
-        assert_eq!(world.count(kept, &order.to_string()).await, 0);
+        world.until_no_token_of(order).await;
     })
     .await;
 }
@@ -71,11 +70,7 @@ async fn an_order_that_ended_before_any_payment_leaves_no_token() {
     run(World::new, async |world| {
         let order = world.checked_out(&customer(), VISA).await;
         world.due(order, 0, true, 1).await;
-        eventually("the token is gone", || async {
-            let kept = "select count(*) from payment_tokens where order_id = $1";
-            (world.count(kept, &order.to_string()).await == 0).then_some(())
-        })
-        .await;
+        world.until_no_token_of(order).await;
         assert!(world.events(order.payment()).await.is_empty());
         assert!(world.provider.ledger(order).await.is_empty());
     })

@@ -291,6 +291,15 @@ impl World {
             .expect("the tables are there")
     }
 
+    /// Tokens that have no use any more go within moments.
+    pub async fn until_no_token_of(&self, order: OrderId) {
+        eventually("the token is gone", || async {
+            let kept = "select count(*) from payment_tokens where order_id = $1";
+            (self.count(kept, &order.to_string()).await == 0).then_some(())
+        })
+        .await;
+    }
+
     /// One number that the database knows; `$1` is `text`.
     pub async fn count(&self, query: &'static str, text: &str) -> i64 {
         sqlx::query_scalar(query)

@@ -9,8 +9,9 @@ use mesh_contracts::point::HoldRefusal;
 use mesh_contracts::view::point::FoodPoint;
 use mesh_contracts::view::product::Product;
 
-/// How many of the nearest points are recorded with the decision: enough to explain it, few enough for an event.
-const RECORDED_MAX: usize = 32;
+/// How many of the nearest points are recorded with the decision, besides those that may be asked: enough to explain
+/// it, and few, since every event of the order is folded into a document that repeats them.
+const RECORDED_MAX: usize = 8;
 
 /// What an order asks of a kitchen.
 #[derive(Debug, Clone, PartialEq)]
