@@ -63,6 +63,8 @@ impl Environment {
             ("TIFFIN_UPSTREAMS", upstreams.join(",")),
             ("TIFFIN_CONSISTENCY_SECRET", secrets.get("consistency")?),
             ("TIFFIN_LOG", log.to_owned()),
+            // A dozen processes share this machine's cores: more threads each would mostly wake each other.
+            ("TOKIO_WORKER_THREADS", "1".to_owned()),
         ];
         common.extend(clock.env());
         let teller = Teller {

@@ -5,6 +5,7 @@
 pub mod append;
 pub mod order;
 
+mod cpu;
 mod lag;
 mod load;
 mod memory;

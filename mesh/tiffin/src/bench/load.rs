@@ -31,8 +31,9 @@ use crate::client::{Api, Person};
 use crate::say::Steps;
 use crate::settle;
 
-/// Enough that no kitchen fills up before its first ticket times out.
-const FOOD_POINTS: i32 = 60;
+/// A chain at its lunch peak: 200 orders a second are 24 a minute for each of them. No kitchen fills up before its
+/// first ticket times out.
+const FOOD_POINTS: i32 = 500;
 
 /// Orders per food point that may be open at a time.
 const POOL: u16 = 1_000;

@@ -11,6 +11,7 @@ use mesh_local::running::Running;
 use mesh_local::services::{Kind, SERVICES};
 use serde::Serialize;
 
+use super::cpu::{Cpu, Share};
 use super::lag::Lag;
 use super::load::{Load, Outcome};
 use super::memory::{self, Memory};
@@ -54,6 +55,7 @@ struct Report {
     orders: Orders,
     place_order_ms: Latency,
     projection_lag_ms: LagReport,
+    cpu: Vec<Share>,
     memory: Vec<Memory>,
     targets: Targets,
     met: Met,
@@ -129,10 +131,12 @@ async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Report
     let before = quiet(&admins).await?;
     let text = format!("{} orders per second for {} s", args.rate, args.seconds);
     steps.step(&text);
+    let idle = Cpu::of(running.processes());
     let outcome = load.run(args.rate, Duration::from_secs(args.seconds)).await?;
     steps.step("waiting until everything is shown");
     let lag = quiet(&admins).await?.since(&before);
-    Ok(report(args, &outcome, &lag, memory_of_all(running)))
+    let cpu = Cpu::of(running.processes()).since(&idle, outcome.sent);
+    Ok(report(args, &outcome, &lag, cpu, memory_of_all(running)))
 }
 
 /// The lag so far, once nothing more comes.
@@ -172,7 +176,7 @@ fn memory_of_all(running: &Running) -> Vec<Memory> {
         .collect()
 }
 
-fn report(args: &Args, outcome: &Outcome, lag: &Lag, memory: Vec<Memory>) -> Report {
+fn report(args: &Args, outcome: &Outcome, lag: &Lag, cpu: Vec<Share>, memory: Vec<Memory>) -> Report {
     let ms = |micros: u64| micros as f64 / 1_000.0;
     let place_order_ms = Latency {
         p50: ms(outcome.latency_us.value_at_quantile(0.5)),
@@ -200,6 +204,7 @@ fn report(args: &Args, outcome: &Outcome, lag: &Lag, memory: Vec<Memory>) -> Rep
         },
         place_order_ms,
         projection_lag_ms,
+        cpu,
         memory,
         targets: Targets {
             errors: 0,
@@ -253,6 +258,16 @@ fn show(report: &Report) {
         report.targets.projection_lag_p99_ms,
         word(report.met.projection_lag_p99)
     ));
+    let spent: f64 = report.cpu.iter().map(|share| share.ms_per_order).sum();
+    say::line(format_args!(
+        "processor     {spent:.2} ms of one core per order, of which"
+    ));
+    for share in &report.cpu {
+        say::line(format_args!(
+            "                {:<18} {:>6.2} ms",
+            share.process, share.ms_per_order
+        ));
+    }
     say::line(format_args!(
         "memory        every service under {} MiB resident: {}",
         report.targets.resident_mib,
