@@ -1,7 +1,7 @@
 //! Tickets, stock and the state of a food point.
 
 use axum::extract::State;
-use mesh_contracts::api::{Accept, ChangePoint, Nothing, Receipt, StockAmount, WithReason};
+use mesh_contracts::api::{Accept, ChangePoint, Nothing, Receipt, StockAmount, StockSettings, StockWaste, WithReason};
 use mesh_contracts::id::{FoodPointId, IngredientId, OrderId};
 use mesh_runtime::extract::{Path, Query};
 use utoipa_axum::router::OpenApiRouter;
@@ -25,7 +25,10 @@ pub(super) fn routes(app: &App) -> OpenApiRouter<App> {
         .routes(routes!(change_point))
         .routes(routes!(receive_stock))
         .routes(routes!(count_stock))
-        .routes(routes!(mark_gone));
+        .routes(routes!(waste_stock))
+        .routes(routes!(mark_gone))
+        .routes(routes!(mark_back))
+        .routes(routes!(change_stock_settings));
     only(KITCHEN, app, kitchens).merge(only(KITCHEN_OR_OPERATOR, app, with_operators))
 }
 
@@ -111,6 +114,17 @@ async fn count_stock(State(app): State<App>, _: Path<(FoodPointId, IngredientId)
     app.services.point_master.forward(tell.ask).await
 }
 
+/// Throw some of an ingredient away
+#[utoipa::path(post, path = "/food-points/{id}/stock/{ingredient_id}/waste", tag = "kitchen",
+    params(
+        ("id" = FoodPointId, Path, description = "The food point."),
+        ("ingredient_id" = IngredientId, Path, description = "The ingredient."),
+    ), request_body = StockWaste,
+    responses((status = 200, description = "Booked as wasted.", body = Receipt)))]
+async fn waste_stock(State(app): State<App>, _: Path<(FoodPointId, IngredientId)>, tell: Tell<StockWaste>) -> Answer {
+    app.services.point_master.forward(tell.ask).await
+}
+
 /// Say that an ingredient is gone
 #[utoipa::path(post, path = "/food-points/{id}/stock/{ingredient_id}/gone", tag = "kitchen",
     params(
@@ -119,5 +133,31 @@ async fn count_stock(State(app): State<App>, _: Path<(FoodPointId, IngredientId)
     ), request_body = Nothing,
     responses((status = 200, description = "Noted.", body = Receipt)))]
 async fn mark_gone(State(app): State<App>, _: Path<(FoodPointId, IngredientId)>, tell: Tell<Nothing>) -> Answer {
+    app.services.point_master.forward(tell.ask).await
+}
+
+/// Say that an ingredient is there again, and how much of it
+#[utoipa::path(post, path = "/food-points/{id}/stock/{ingredient_id}/back", tag = "kitchen",
+    params(
+        ("id" = FoodPointId, Path, description = "The food point."),
+        ("ingredient_id" = IngredientId, Path, description = "The ingredient."),
+    ), request_body = StockAmount,
+    responses((status = 200, description = "On the menu again.", body = Receipt)))]
+async fn mark_back(State(app): State<App>, _: Path<(FoodPointId, IngredientId)>, tell: Tell<StockAmount>) -> Answer {
+    app.services.point_master.forward(tell.ask).await
+}
+
+/// Say from how much on an ingredient is low
+#[utoipa::path(put, path = "/food-points/{id}/stock/{ingredient_id}/settings", tag = "kitchen",
+    params(
+        ("id" = FoodPointId, Path, description = "The food point."),
+        ("ingredient_id" = IngredientId, Path, description = "The ingredient."),
+    ), request_body = StockSettings,
+    responses((status = 200, description = "Noted.", body = Receipt)))]
+async fn change_stock_settings(
+    State(app): State<App>,
+    _: Path<(FoodPointId, IngredientId)>,
+    tell: Tell<StockSettings>,
+) -> Answer {
     app.services.point_master.forward(tell.ask).await
 }

@@ -47,7 +47,10 @@ pub const ROUTES: &str = "
     kitchen,operator                  PATCH  /v1/food-points/{id}
     kitchen,operator                  POST   /v1/food-points/{id}/stock/{ingredient_id}/receive
     kitchen,operator                  POST   /v1/food-points/{id}/stock/{ingredient_id}/count
+    kitchen,operator                  POST   /v1/food-points/{id}/stock/{ingredient_id}/waste
     kitchen,operator                  POST   /v1/food-points/{id}/stock/{ingredient_id}/gone
+    kitchen,operator                  POST   /v1/food-points/{id}/stock/{ingredient_id}/back
+    kitchen,operator                  PUT    /v1/food-points/{id}/stock/{ingredient_id}/settings
     courier                           PUT    /v1/couriers/me/shift
     courier                           PUT    /v1/couriers/me/position
     courier                           GET    /v1/couriers/me/jobs

@@ -86,6 +86,7 @@ async fn every_route_reaches_its_service() {
     let line = json!({ "quantity": 1, "country": "DE" });
     let reason = json!({ "reason": "other" });
     let amount = json!({ "quantity": 5 });
+    let waste = json!({ "quantity": 5, "reason": "spoiled" });
     let shift = json!({ "on": false });
     let position = json!({ "at": { "lat_e6": 0, "lon_e6": 0 } });
     let pin = json!({ "pin": "1234" });
@@ -245,6 +246,27 @@ async fn every_route_reaches_its_service() {
             "POST",
             format!("/food-points/{pnt}/stock/{ing}/gone"),
             &nothing,
+            "point-master",
+        ),
+        (
+            Role::Kitchen,
+            "POST",
+            format!("/food-points/{pnt}/stock/{ing}/waste"),
+            &waste,
+            "point-master",
+        ),
+        (
+            Role::Operator,
+            "POST",
+            format!("/food-points/{pnt}/stock/{ing}/back"),
+            &amount,
+            "point-master",
+        ),
+        (
+            Role::Kitchen,
+            "PUT",
+            format!("/food-points/{pnt}/stock/{ing}/settings"),
+            &json!({ "low_at": 5 }),
             "point-master",
         ),
         (

@@ -96,7 +96,16 @@ pub struct Inside {
     pub auto_accept: bool,
     pub closed_by: Option<ClosedBy>,
     pub misses: u32,
-    pub stock: BTreeMap<IngredientId, Stock>,
+    pub stock: BTreeMap<IngredientId, Shelf>,
+}
+
+/// One ingredient, as those who run the point see it.
+#[derive(Debug, Serialize)]
+pub struct Shelf {
+    #[serde(flatten)]
+    pub stock: Stock,
+    /// Whether they should order more.
+    pub low: bool,
 }
 
 /// A food point as `caller` may see it.
@@ -132,6 +141,13 @@ fn inside(point: &point::FoodPoint) -> Inside {
         auto_accept: point.settings.auto_accept,
         closed_by: point.closed_by,
         misses: point.misses,
-        stock: point.stock.clone(),
+        stock: point.stock.iter().map(|(id, stock)| (*id, shelf(*stock))).collect(),
+    }
+}
+
+fn shelf(stock: Stock) -> Shelf {
+    Shelf {
+        low: stock.is_low(),
+        stock,
     }
 }

@@ -6,7 +6,9 @@
 
 mod hear;
 mod holds;
+mod needs;
 mod settings;
+mod stock;
 
 #[cfg(test)]
 mod tests;
@@ -14,11 +16,12 @@ mod tests;
 use jiff::Timestamp;
 use mesh_contracts::id::{IngredientId, OrderId};
 use mesh_contracts::order::{Kind, Need};
-use mesh_contracts::point::{ClosedBy, Event, ReleaseCause, Settings};
+use mesh_contracts::point::{ClosedBy, Event, ReleaseCause, Settings, WasteReason};
 use mesh_contracts::view::point::FoodPoint;
 
 pub use hear::hear;
 pub use holds::{fire, react};
+pub use needs::{NEEDS_TIMER, Needs, needs_of_product};
 
 /// Different ingredients at one point; the chain's whole list has dozens. Keeps the point's document small.
 const INGREDIENTS_MAX: usize = 1_000;
@@ -37,8 +40,23 @@ pub enum Command {
     Receive { ingredient: IngredientId, quantity: u32 },
     /// So much is on the shelf, promised to nobody.
     Count { ingredient: IngredientId, quantity: u32 },
+    /// So much of what is on the shelf is thrown away.
+    Waste {
+        ingredient: IngredientId,
+        quantity: u32,
+        reason: WasteReason,
+    },
     /// Nothing usable is on the shelf.
     Gone { ingredient: IngredientId },
+    /// What was gone is there again: so much.
+    Back { ingredient: IngredientId, quantity: u32 },
+    /// From so much down it is low; `None`: never.
+    ChangeStock {
+        ingredient: IngredientId,
+        low_at: Option<u32>,
+    },
+    /// Products are made of this.
+    Align(Needs),
     /// An order wants stock and a slot.
     Hold(Wanted),
     /// The kitchen accepted.
@@ -78,6 +96,12 @@ pub enum Rejection {
     Invalid(Vec<Flaw>),
     #[error("a food point keeps at most {INGREDIENTS_MAX} ingredients")]
     TooManyIngredients,
+    #[error("the food point does not keep this ingredient")]
+    UnknownIngredient,
+    #[error("only {available} of it are available")]
+    NotEnough { available: u64 },
+    #[error("the ingredient is not marked as gone")]
+    NotGone,
 }
 
 /// What is wrong with one part of the input.
@@ -99,7 +123,11 @@ pub fn decide(point: Option<&FoodPoint>, command: Command, now: Timestamp) -> Re
             Command::Change { .. }
             | Command::Receive { .. }
             | Command::Count { .. }
+            | Command::Waste { .. }
             | Command::Gone { .. }
+            | Command::Back { .. }
+            | Command::ChangeStock { .. }
+            | Command::Align(_)
             | Command::Hold(_)
             | Command::Confirm { .. }
             | Command::Consume { .. }
@@ -107,12 +135,25 @@ pub fn decide(point: Option<&FoodPoint>, command: Command, now: Timestamp) -> Re
             | Command::EndOrder { .. } => Err(Rejection::NoSuchPoint),
         };
     };
+    let events = asked(point, command, now)?;
+    Ok(needs::close_unheld(point, events, now))
+}
+
+fn asked(point: &FoodPoint, command: Command, now: Timestamp) -> Result<Vec<Event>, Rejection> {
     match command {
         Command::Register(_) => Err(Rejection::AlreadyRegistered),
         Command::Change { open, settings } => change(point, open, settings),
-        Command::Receive { ingredient, quantity } => receive(point, ingredient, quantity),
-        Command::Count { ingredient, quantity } => count(point, ingredient, quantity),
-        Command::Gone { ingredient } => Ok(gone(point, ingredient)),
+        Command::Receive { ingredient, quantity } => stock::receive(point, ingredient, quantity),
+        Command::Count { ingredient, quantity } => stock::count(point, ingredient, quantity),
+        Command::Waste {
+            ingredient,
+            quantity,
+            reason,
+        } => stock::waste(point, ingredient, quantity, reason),
+        Command::Gone { ingredient } => stock::gone(point, ingredient),
+        Command::Back { ingredient, quantity } => stock::back(point, ingredient, quantity),
+        Command::ChangeStock { ingredient, low_at } => stock::change(point, ingredient, low_at),
+        Command::Align(needs) => Ok(needs::align(point, &needs)),
         Command::Hold(wanted) => Ok(holds::hold(point, wanted, now)),
         Command::Confirm { order, attempt } => Ok(holds::confirm(point, order, attempt)),
         Command::Consume { order, attempt } => Ok(holds::consume(point, order, attempt)),
@@ -138,7 +179,12 @@ impl Rejection {
                 }
                 Self::Invalid(flaws)
             }
-            Self::NoSuchPoint | Self::AlreadyRegistered | Self::TooManyIngredients => self,
+            Self::NoSuchPoint
+            | Self::AlreadyRegistered
+            | Self::TooManyIngredients
+            | Self::UnknownIngredient
+            | Self::NotEnough { .. }
+            | Self::NotGone => self,
         }
     }
 }
@@ -163,45 +209,4 @@ fn change(point: &FoodPoint, open: Option<bool>, settings: Option<Settings>) -> 
         }
     });
     Ok(described.into_iter().chain(turned).collect())
-}
-
-fn receive(point: &FoodPoint, ingredient: IngredientId, quantity: u32) -> Result<Vec<Event>, Rejection> {
-    if quantity == 0 {
-        return Err(Rejection::invalid("quantity", "must be at least 1"));
-    }
-    has_room(point, ingredient)?;
-    Ok(vec![Event::Received { ingredient, quantity }])
-}
-
-/// Only what is promised to nobody is counted; what is held lies apart or is in the pan.
-fn count(point: &FoodPoint, ingredient: IngredientId, quantity: u32) -> Result<Vec<Event>, Rejection> {
-    has_room(point, ingredient)?;
-    Ok(vec![Event::Counted {
-        ingredient,
-        counted: quantity,
-        corrected: i64::from(quantity).saturating_sub(available(point, ingredient)),
-    }])
-}
-
-fn gone(point: &FoodPoint, ingredient: IngredientId) -> Vec<Event> {
-    match available(point, ingredient) {
-        0 => Vec::new(),
-        available => vec![Event::Gone {
-            ingredient,
-            corrected: -available,
-        }],
-    }
-}
-
-fn available(point: &FoodPoint, ingredient: IngredientId) -> i64 {
-    let available = point.stock.get(&ingredient).map_or(0, |stock| stock.available);
-    i64::try_from(available).expect("stock comes in 32-bit steps and never fills 63 bits")
-}
-
-fn has_room(point: &FoodPoint, ingredient: IngredientId) -> Result<(), Rejection> {
-    if point.stock.len() < INGREDIENTS_MAX || point.stock.contains_key(&ingredient) {
-        Ok(())
-    } else {
-        Err(Rejection::TooManyIngredients)
-    }
 }

@@ -3,8 +3,8 @@
 use axum::Router;
 use axum::extract::{OriginalUri, State};
 use axum::response::Response;
-use axum::routing::{patch, post};
-use mesh_contracts::api::{ChangePoint, Nothing, StockAmount};
+use axum::routing::{patch, post, put};
+use mesh_contracts::api::{ChangePoint, Nothing, StockAmount, StockQuantity, StockSettings, StockWaste};
 use mesh_contracts::id::{FoodPointId, IngredientId};
 use mesh_contracts::point::Settings;
 use mesh_contracts::user::Role;
@@ -44,7 +44,10 @@ pub fn router(app: App) -> Router {
         .route("/food-points/{id}", patch(change))
         .route("/food-points/{id}/stock/{ingredient_id}/receive", post(receive))
         .route("/food-points/{id}/stock/{ingredient_id}/count", post(count))
+        .route("/food-points/{id}/stock/{ingredient_id}/waste", post(waste))
         .route("/food-points/{id}/stock/{ingredient_id}/gone", post(gone))
+        .route("/food-points/{id}/stock/{ingredient_id}/back", post(back))
+        .route("/food-points/{id}/stock/{ingredient_id}/settings", put(change_stock))
         .layer(peer::allow(&[GATEWAY]))
         .with_state(app);
     server::with_layers(commands.merge(feed))
@@ -122,6 +125,24 @@ async fn count(
     app.submit(id, Request::command(caller.actor(), key), command).await
 }
 
+async fn waste(
+    State(app): State<App>,
+    caller: Caller,
+    key: IdempotencyKey,
+    OriginalUri(uri): OriginalUri,
+    Path((id, ingredient)): Path<(FoodPointId, IngredientId)>,
+    Json(waste): Json<StockWaste>,
+) -> Result<Response, Problem> {
+    must_run(&caller, id)?;
+    let key = command_key(&caller, uri.path(), &key, &waste);
+    let command = Command::Waste {
+        ingredient,
+        quantity: waste.quantity.get(),
+        reason: waste.reason,
+    };
+    app.submit(id, Request::command(caller.actor(), key), command).await
+}
+
 async fn gone(
     State(app): State<App>,
     caller: Caller,
@@ -134,6 +155,35 @@ async fn gone(
     let key = command_key(&caller, uri.path(), &key, &nothing);
     app.submit(id, Request::command(caller.actor(), key), Command::Gone { ingredient })
         .await
+}
+
+async fn back(
+    State(app): State<App>,
+    caller: Caller,
+    key: IdempotencyKey,
+    OriginalUri(uri): OriginalUri,
+    Path((id, ingredient)): Path<(FoodPointId, IngredientId)>,
+    Json(amount): Json<StockAmount>,
+) -> Result<Response, Problem> {
+    must_run(&caller, id)?;
+    let key = command_key(&caller, uri.path(), &key, &amount);
+    let command = Command::Back {
+        ingredient,
+        quantity: amount.quantity.get(),
+    };
+    app.submit(id, Request::command(caller.actor(), key), command).await
+}
+
+async fn change_stock(
+    State(app): State<App>,
+    caller: Caller,
+    Path((id, ingredient)): Path<(FoodPointId, IngredientId)>,
+    Json(settings): Json<StockSettings>,
+) -> Result<Response, Problem> {
+    must_run(&caller, id)?;
+    let low_at = settings.low_at.map(StockQuantity::get);
+    let command = Command::ChangeStock { ingredient, low_at };
+    app.submit(id, Request::by(caller.actor()), command).await
 }
 
 impl App {

@@ -1,6 +1,7 @@
 //! Food points: whether they take orders, their stock, and the holds on both.
 //!
-//! Knows an order only as the one who asks for a hold, and no recipe, price or person.
+//! Knows an order only as the one who asks for a hold, a product only as what it is made of where, and no price or
+//! person.
 
 pub mod domain;
 pub mod error;
@@ -8,7 +9,11 @@ pub mod error;
 pub mod http;
 pub mod reactions;
 
+pub mod store;
+
 pub mod config;
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use mesh_contracts::api::Receipt;
@@ -17,6 +22,9 @@ use mesh_contracts::point::Event;
 use mesh_contracts::view::point::{FoodPoint, fold};
 use mesh_eventstore::{Aggregate, Effect, Recorded, Store, Streams};
 use mesh_runtime::consistency::Signer;
+use tokio::sync::Mutex;
+
+use crate::store::Tables;
 
 /// The name of the service, everywhere.
 pub const NAME: &str = "point-master";
@@ -62,14 +70,20 @@ impl Aggregate for FoodPoints {
 #[derive(Clone)]
 pub struct App {
     pub points: Streams<FoodPoints>,
+    pub tables: Tables,
     pub signer: Signer,
+    /// The revision of what products need that every point was brought in line with. Held meanwhile: of many products
+    /// that are heard at once, the first does it for all.
+    aligned: Arc<Mutex<Option<i64>>>,
 }
 
 impl App {
     pub fn new(store: Store, signer: Signer) -> Self {
         Self {
+            tables: Tables::new(store.pool().clone()),
             points: Streams::new(store),
             signer,
+            aligned: Arc::default(),
         }
     }
 }

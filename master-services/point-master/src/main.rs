@@ -10,7 +10,7 @@ use mesh_runtime::admin::{self, Ready};
 use mesh_runtime::process::{self, Command, endless};
 use mesh_runtime::{Settings, Shutdown, server, telemetry};
 use point_master::config::Config;
-use point_master::{App, NAME, domain, http as routes, reactions};
+use point_master::{App, NAME, http as routes, reactions};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -18,7 +18,9 @@ async fn main() -> anyhow::Result<()> {
     let config = Config::from_settings(&mut settings);
     match process::command(&settings, &[Command::Serve, Command::Migrate])? {
         None => Ok(()),
-        Some(Command::Migrate) => Ok(migrate::engine(config.owner.url()?).await?),
+        Some(Command::Migrate) => {
+            Ok(migrate::run(config.owner.url()?, sqlx::migrate!("../../migrations/point-master")).await?)
+        }
         Some(Command::Serve) => {
             settings.finish()?;
             serve(config).await
@@ -51,7 +53,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         server::serve(listener, mesh.server(), routes::router(app.clone()), shutdown.clone()),
         admin::serve(admin_listener, Ready::default(), shutdown.clone()),
         endless(relay::run(store, bus, Context::Point, shutdown.clone())),
-        endless(app.points.fire_timers(drained, shutdown.clone(), domain::fire)),
+        endless(reactions::fire_timers(app.clone(), drained, shutdown.clone())),
         endless(hearing),
     )?;
     Ok(())

@@ -13,6 +13,7 @@ use crate::envelope::Actor;
 use crate::geo::{Coordinates, Country, Place};
 use crate::id::{AddressId, FoodPointId, OrderId, UserId};
 use crate::order::{Destination, Kind, Method, Quote, Reason};
+use crate::point::WasteReason;
 use crate::user::Role;
 
 /// A whole number within bounds that belong to the type, so that no handler can forget to check.
@@ -331,12 +332,31 @@ pub struct ChangePoint {
     pub settings: Option<crate::point::Settings>,
 }
 
-/// `POST food-points/{id}/stock/{ingredient_id}/receive` and `/count`.
+/// `POST food-points/{id}/stock/{ingredient_id}/receive`, `/count` and `/back`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StockAmount {
     /// In the ingredient's stock unit.
     pub quantity: StockQuantity,
+}
+
+/// `POST food-points/{id}/stock/{ingredient_id}/waste`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StockWaste {
+    /// In the ingredient's stock unit; at most what is available.
+    pub quantity: StockQuantity,
+    /// Why.
+    pub reason: WasteReason,
+}
+
+/// `PUT food-points/{id}/stock/{ingredient_id}/settings`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StockSettings {
+    /// From so much down it is shown as low; left out, it never is.
+    #[serde(default)]
+    pub low_at: Option<StockQuantity>,
 }
 
 /// `PUT couriers/me/shift`.

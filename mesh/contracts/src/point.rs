@@ -111,6 +111,21 @@ pub enum ClosedBy {
     MissedTickets,
 }
 
+/// Why stock was thrown away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WasteReason {
+    /// Past its date.
+    Expired,
+    /// Gone bad before its date.
+    Spoiled,
+    /// Dropped, torn or broken.
+    Damaged,
+    /// Prepared wrongly.
+    Mistake,
+    Other,
+}
+
 events! {
     /// What happens at a food point.
     pub enum Event {
@@ -122,12 +137,24 @@ events! {
         "point.opened" Opened {}
         /// It takes no orders until it is opened again.
         "point.closed" Closed { by: ClosedBy }
+        /// A product is made of it: the point is to have it. It starts with none.
+        "stock.opened" StockOpened { ingredient: IngredientId }
+        /// No product is made of it any more, and some is held: it closes with the last hold.
+        "stock.unneeded" StockUnneeded { ingredient: IngredientId }
+        /// No product is made of it any more, and nothing is held.
+        "stock.closed" StockClosed { ingredient: IngredientId }
         /// Goods came in.
         "stock.received" Received { ingredient: IngredientId, quantity: u32 }
         /// Somebody counted what is on the shelf: `available` becomes `counted`, `corrected` is the difference.
         "stock.counted" Counted { ingredient: IngredientId, counted: u32, corrected: i64 }
         /// Nothing usable is left: `corrected` (not above zero) takes `available` to zero.
         "stock.gone" Gone { ingredient: IngredientId, corrected: i64 }
+        /// What was gone is there again: `available` becomes `counted`, `corrected` is the difference.
+        "stock.restored" Restored { ingredient: IngredientId, counted: u32, corrected: i64 }
+        /// So much of what was available was thrown away.
+        "stock.wasted" Wasted { ingredient: IngredientId, quantity: u32, reason: WasteReason }
+        /// From `low_at` down it is low; without one it never is.
+        "stock.settings_changed" StockSettingsChanged { ingredient: IngredientId, low_at: Option<u32> }
         /// Stock and one slot of the pool are set aside for an order.
         "hold.held" HoldHeld { order: OrderId, attempt: u32, needs: Vec<Need>, expires_at: Timestamp }
         /// They could not be.
@@ -190,6 +217,9 @@ mod tests {
             Event::Closed {
                 by: ClosedBy::MissedTickets,
             },
+            Event::StockOpened { ingredient },
+            Event::StockUnneeded { ingredient },
+            Event::StockClosed { ingredient },
             Event::Received {
                 ingredient,
                 quantity: 500,
@@ -202,6 +232,20 @@ mod tests {
             Event::Gone {
                 ingredient,
                 corrected: -480,
+            },
+            Event::Restored {
+                ingredient,
+                counted: 300,
+                corrected: 300,
+            },
+            Event::Wasted {
+                ingredient,
+                quantity: 20,
+                reason: WasteReason::Spoiled,
+            },
+            Event::StockSettingsChanged {
+                ingredient,
+                low_at: Some(50),
             },
             Event::HoldHeld {
                 order,
@@ -242,9 +286,15 @@ mod tests {
         point.changed {"settings":{"auto_accept":false,"hours":[],"kinds":["delivery","pick_up"],"name":"Alexanderplatz","place":{"at":{"lat_e6":52521918,"lon_e6":13413215},"country":"DE"},"pool":20,"radius_m":5000,"utc_offset_minutes":60}}
         point.opened {}
         point.closed {"by":"missed_tickets"}
+        stock.opened {"ingredient":"ing_00000000000000000000000002"}
+        stock.unneeded {"ingredient":"ing_00000000000000000000000002"}
+        stock.closed {"ingredient":"ing_00000000000000000000000002"}
         stock.received {"ingredient":"ing_00000000000000000000000002","quantity":500}
         stock.counted {"corrected":-20,"counted":480,"ingredient":"ing_00000000000000000000000002"}
         stock.gone {"corrected":-480,"ingredient":"ing_00000000000000000000000002"}
+        stock.restored {"corrected":300,"counted":300,"ingredient":"ing_00000000000000000000000002"}
+        stock.wasted {"ingredient":"ing_00000000000000000000000002","quantity":20,"reason":"spoiled"}
+        stock.settings_changed {"ingredient":"ing_00000000000000000000000002","low_at":50}
         hold.held {"attempt":2,"expires_at":"1970-01-01T00:00:00Z","needs":[{"ingredient":"ing_00000000000000000000000002","quantity":240}],"order":"ord_00000000000000000000000001"}
         hold.failed {"attempt":2,"order":"ord_00000000000000000000000001","reason":"stock"}
         hold.confirmed {"attempt":2,"order":"ord_00000000000000000000000001"}

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use mesh_contracts::geo::{Coordinates, Country, Place};
-use mesh_contracts::id::{FoodPointId, IngredientId, ProductId};
+use mesh_contracts::id::{FoodPointId, IngredientId, OrderId, ProductId};
 use mesh_contracts::menu::{self, Allergen, Names, Product, RecipeLine};
 use mesh_contracts::money::{Currency, Money};
-use mesh_contracts::order::Kind;
-use mesh_contracts::point::{self, Settings};
+use mesh_contracts::order::{Kind, Need};
+use mesh_contracts::point::{self, ReleaseCause, Settings};
 use uuid::Uuid;
 
 pub const CLUB: ProductId = ProductId(Uuid::from_u128(1));
 pub const SOUP: ProductId = ProductId(Uuid::from_u128(2));
+pub const TOAST: ProductId = ProductId(Uuid::from_u128(3));
+const ORDER: OrderId = OrderId(Uuid::from_u128(31));
 pub const BREAD: IngredientId = IngredientId(Uuid::from_u128(11));
 pub const BROTH: IngredientId = IngredientId(Uuid::from_u128(12));
 pub const CENTRE: FoodPointId = FoodPointId(Uuid::from_u128(21));
@@ -70,5 +73,32 @@ pub fn gone(ingredient: IngredientId, was: i64) -> point::Event {
     point::Event::Gone {
         ingredient,
         corrected: -was,
+    }
+}
+
+pub fn back(ingredient: IngredientId, counted: u32, was: i64) -> point::Event {
+    point::Event::Restored {
+        ingredient,
+        counted,
+        corrected: i64::from(counted) - was,
+    }
+}
+
+/// An order that holds so much.
+pub fn held(ingredient: IngredientId, quantity: u64) -> point::Event {
+    point::Event::HoldHeld {
+        order: ORDER,
+        attempt: 1,
+        needs: vec![Need { ingredient, quantity }],
+        expires_at: Timestamp::now(),
+    }
+}
+
+/// The order that held gives it back.
+pub fn released() -> point::Event {
+    point::Event::HoldReleased {
+        order: ORDER,
+        attempt: 1,
+        cause: ReleaseCause::OrderEnded,
     }
 }

@@ -5,7 +5,7 @@ use mesh_contracts::point::{ClosedBy, Event};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::chain::{BREAD, CENTRE, SUBURB, received, registered};
+use crate::chain::{BREAD, CENTRE, SUBURB, gone, held, received, registered};
 use crate::world::{self, customer, kitchen, operator};
 
 const POINTS: &str = "/food-points?country=DE";
@@ -85,6 +85,29 @@ async fn only_those_who_run_a_point_see_inside() {
             has_stock(world.gateway.get(POINTS, &customer(1)).await.json()),
             [false, false]
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_low_or_gone_is_shown_to_those_who_run_the_point() {
+    world::run(async |world| {
+        let low_at = Event::StockSettingsChanged {
+            ingredient: BREAD,
+            low_at: Some(5),
+        };
+        let shelf = async |events: Vec<Event>| {
+            let version = world.points.tell_all(CENTRE, events).await;
+            let points = world.gateway.get_after(POINTS, &kitchen(CENTRE), CENTRE, version).await;
+            let shelf = points.json()["items"][0]["stock"][BREAD.to_string()].clone();
+            ["available", "low_at", "low", "gone"].map(|member| shelf[member].clone())
+        };
+        let full = shelf(vec![registered("Centre", 0), received(BREAD, 7), low_at]).await;
+        assert_eq!(full, [json!(7), json!(5), json!(false), json!(false)]);
+        let taken = shelf(vec![held(BREAD, 2)]).await;
+        assert_eq!(taken, [json!(5), json!(5), json!(true), json!(false)]);
+        let empty = shelf(vec![gone(BREAD, 5)]).await;
+        assert_eq!(empty, [json!(0), json!(5), json!(true), json!(true)]);
     })
     .await;
 }

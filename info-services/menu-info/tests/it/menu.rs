@@ -7,7 +7,10 @@ use mesh_contracts::money::{Currency, Money};
 use mesh_testkit::{Answer, eventually};
 use serde_json::{Value, json};
 
-use crate::chain::{BREAD, BROTH, CENTRE, CLUB, SOUP, SUBURB, country, created, gone, product, received, registered};
+use crate::chain::{
+    BREAD, BROTH, CENTRE, CLUB, SOUP, SUBURB, TOAST, back, country, created, gone, held, product, received, registered,
+    released,
+};
 use crate::world::{self, World, customer};
 
 const MENU: &str = "/menu?country=DE";
@@ -120,6 +123,34 @@ async fn a_product_is_available_where_every_ingredient_suffices_for_one() {
         let version = world.points.tell_all(SUBURB, [gone(BREAD, 2)]).await;
         let anywhere = world.gateway.get_after(MENU, &ann, SUBURB, version).await;
         assert_eq!(available(&anywhere), both(false, true));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_runs_out_takes_all_its_products_off_that_points_menu_until_it_is_back() {
+    world::run(async |world| {
+        let ann = customer(1);
+        open_shop(world).await;
+        world.menu.tell_all(TOAST, [created(product("Toast", BREAD, 1))]).await;
+        world.gateway.get_after(MENU, &ann, TOAST, 1).await;
+        let at = |point: FoodPointId| format!("{MENU}&food_point_id={point}");
+        let offered = async |point, version| {
+            let menu = world.gateway.get_after(&at(point), &ann, point, version).await;
+            let offered = available(&menu).into_iter().filter(|(_, available)| *available);
+            offered.map(|(name, _)| name).collect::<Vec<String>>()
+        };
+        // Two breads in the suburb, one in the centre.
+        assert_eq!(offered(SUBURB, 2).await, ["Club", "Toast"]);
+        assert_eq!(offered(CENTRE, 2).await, ["Toast"]);
+        let version = world.points.tell_all(SUBURB, [held(BREAD, 1), gone(BREAD, 1)]).await;
+        assert!(offered(SUBURB, version).await.is_empty());
+        assert_eq!(offered(CENTRE, 2).await, ["Toast"], "only there");
+        // What an order gives back is not sold again while the kitchen says that it is gone.
+        let version = world.points.tell_all(SUBURB, [released()]).await;
+        assert!(offered(SUBURB, version).await.is_empty());
+        let version = world.points.tell_all(SUBURB, [back(BREAD, 2, 1)]).await;
+        assert_eq!(offered(SUBURB, version).await, ["Club", "Toast"]);
     })
     .await;
 }

@@ -36,9 +36,15 @@ fn hear_point(envelope: &Envelope) -> Result<Option<(OrderId, Command)>, BadBody
         | point::Event::Changed { .. }
         | point::Event::Opened {}
         | point::Event::Closed { .. }
+        | point::Event::StockOpened { .. }
+        | point::Event::StockUnneeded { .. }
+        | point::Event::StockClosed { .. }
         | point::Event::Received { .. }
         | point::Event::Counted { .. }
-        | point::Event::Gone { .. } => None,
+        | point::Event::Gone { .. }
+        | point::Event::Restored { .. }
+        | point::Event::Wasted { .. }
+        | point::Event::StockSettingsChanged { .. } => None,
     }))
 }
 

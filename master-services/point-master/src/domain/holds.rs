@@ -9,6 +9,7 @@ use mesh_contracts::view::point::{FoodPoint, Hold, HoldState, fold};
 use mesh_eventstore::Effect;
 
 use super::Wanted;
+use super::needs::{self, NEEDS_TIMER};
 
 /// Tickets in a row that a kitchen may leave unanswered; with the last of them the point pauses itself, so that
 /// customers do not wait for a kitchen without people.
@@ -80,7 +81,7 @@ pub(super) fn end_order(point: &FoodPoint, order: OrderId, cooking_began: bool) 
 }
 
 /// What an event does to the point's timers.
-pub fn react(_point: &FoodPoint, event: &Event, _at: Timestamp) -> Vec<Effect> {
+pub fn react(_point: &FoodPoint, event: &Event, at: Timestamp) -> Vec<Effect> {
     match event {
         Event::HoldHeld { order, expires_at, .. } => vec![Effect::SetTimer {
             kind: timer(*order).into(),
@@ -93,13 +94,19 @@ pub fn react(_point: &FoodPoint, event: &Event, _at: Timestamp) -> Vec<Effect> {
         | Event::HoldExpired { order, .. } => vec![Effect::ClearTimer {
             kind: timer(*order).into(),
         }],
-        Event::Registered { .. }
-        | Event::Changed { .. }
-        | Event::Opened {}
+        // What products need is known outside the rules: `reactions` looks, and brings the point in line.
+        Event::Registered { .. } | Event::Changed { .. } => vec![Effect::set(NEEDS_TIMER, at)],
+        Event::Opened {}
         | Event::Closed { .. }
+        | Event::StockOpened { .. }
+        | Event::StockUnneeded { .. }
+        | Event::StockClosed { .. }
         | Event::Received { .. }
         | Event::Counted { .. }
         | Event::Gone { .. }
+        | Event::Restored { .. }
+        | Event::Wasted { .. }
+        | Event::StockSettingsChanged { .. }
         | Event::HoldFailed { .. } => Vec::new(),
     }
 }
@@ -112,10 +119,11 @@ pub fn fire(point: Option<&FoodPoint>, kind: &str, now: Timestamp) -> Vec<Event>
     };
     match point.holds.get(&order) {
         Some(hold) if hold.state == HoldState::Held && hold.expires_at <= now => {
-            vec![Event::HoldExpired {
+            let expired = Event::HoldExpired {
                 order,
                 attempt: hold.attempt,
-            }]
+            };
+            needs::close_unheld(point, vec![expired], now)
         }
         Some(_) | None => Vec::new(),
     }

@@ -12,7 +12,9 @@ use super::*;
 mod conservation;
 mod hear;
 mod holds;
+mod needs;
 mod point;
+mod stock;
 
 const NOON: Timestamp = Timestamp::UNIX_EPOCH;
 const BREAD: IngredientId = IngredientId(Uuid::from_u128(1));

@@ -2,7 +2,7 @@
 
 use http::{Method, header};
 use mesh_contracts::id::IngredientId;
-use mesh_contracts::point::{Event, Settings};
+use mesh_contracts::point::{Event, Settings, WasteReason};
 use mesh_runtime::headers;
 use serde_json::json;
 use uuid::Uuid;
@@ -58,6 +58,75 @@ async fn a_point_is_registered_stocked_and_closed() {
             .map(|event| event.meta.actor.0.split(':').next().unwrap_or(""))
             .collect();
         assert_eq!(actors, ["operator", "kitchen", "kitchen", "operator", "kitchen"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn stock_is_thrown_away_gone_and_back() {
+    world::run(async |world| {
+        let point = world.stocked_point(10).await;
+        let staff = kitchen(point);
+        let spoiled = json!({ "quantity": 3, "reason": "spoiled" });
+        let wasted = world.post(&stock(point, "waste"), &staff, "waste", spoiled).await;
+        assert_eq!(wasted.json(), json!({ "id": point, "status": "open" }));
+        let gone = world.post(&stock(point, "gone"), &staff, "gone", json!({})).await;
+        assert_eq!(gone.status, 200);
+        let back = world
+            .post(&stock(point, "back"), &operator(), "back", json!({ "quantity": 6 }))
+            .await;
+        assert_eq!(back.headers[header::ETAG], "\"5.1\"");
+        let bodies: Vec<Event> = world
+            .events(point)
+            .await
+            .split_off(2)
+            .iter()
+            .map(|event| event.body().expect("its own shape").expect("a known type"))
+            .collect();
+        assert_eq!(
+            bodies,
+            [
+                Event::Wasted {
+                    ingredient: BREAD,
+                    quantity: 3,
+                    reason: WasteReason::Spoiled,
+                },
+                Event::Gone {
+                    ingredient: BREAD,
+                    corrected: -7
+                },
+                Event::Restored {
+                    ingredient: BREAD,
+                    counted: 6,
+                    corrected: 6
+                },
+            ]
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_kitchen_says_from_where_on_its_stock_is_low() {
+    world::run(async |world| {
+        let point = world.stocked_point(10).await;
+        let path = stock(point, "settings");
+        for (caller, low_at) in [
+            (kitchen(point), json!(5)),
+            (operator(), json!(5)),
+            (operator(), json!(null)),
+        ] {
+            let changed = world.put(&path, &caller, json!({ "low_at": low_at })).await;
+            assert_eq!(changed.json(), json!({ "id": point, "status": "open" }));
+        }
+        let low_at: Vec<_> = world
+            .events(point)
+            .await
+            .split_off(2)
+            .iter()
+            .map(|event| event.data["low_at"].clone())
+            .collect();
+        assert_eq!(low_at, [json!(5), json!(null)], "what is so already changes nothing");
     })
     .await;
 }

@@ -3,5 +3,7 @@
 mod commands;
 mod holds;
 mod peers;
+mod products;
+mod race;
 mod refusals;
 mod world;

@@ -1,7 +1,7 @@
 //! Every refusal has its status and its name, and leaves nothing behind.
 
 use http::Method;
-use mesh_contracts::id::FoodPointId;
+use mesh_contracts::id::{FoodPointId, IngredientId};
 use mesh_contracts::user::Role;
 use mesh_identity::Caller;
 use serde_json::{Value, json};
@@ -41,6 +41,13 @@ fn patch(point: FoodPointId, caller: Caller, body: Value, status: u16, kind: &'s
     }
 }
 
+fn put(path: impl Into<String>, caller: Caller, body: Value, status: u16, kind: &'static str) -> Refusal {
+    Refusal {
+        method: Method::PUT,
+        ..post(path, caller, body, status, kind)
+    }
+}
+
 fn with(member: &str, value: Value) -> Value {
     let mut settings = settings();
     settings[member] = value;
@@ -51,6 +58,8 @@ fn with(member: &str, value: Value) -> Value {
 fn strangers(point: FoodPointId) -> Vec<Refusal> {
     let elsewhere = FoodPointId(Uuid::from_u128(5));
     let one = || json!({ "quantity": 1 });
+    let spoiled = || json!({ "quantity": 1, "reason": "spoiled" });
+    let low = || json!({ "low_at": 5 });
     let close = || json!({ "open": false });
     let courier = || person(Role::Courier, Vec::new());
     vec![
@@ -79,6 +88,18 @@ fn strangers(point: FoodPointId) -> Vec<Refusal> {
         post(stock(point, "receive"), kitchen(elsewhere), one(), 404, "not_found"),
         post(stock(point, "count"), kitchen(elsewhere), one(), 404, "not_found"),
         post(stock(point, "gone"), kitchen(elsewhere), json!({}), 404, "not_found"),
+        post(stock(point, "waste"), customer(), spoiled(), 403, "forbidden"),
+        post(stock(point, "waste"), courier(), spoiled(), 403, "forbidden"),
+        post(stock(point, "waste"), kitchen(elsewhere), spoiled(), 404, "not_found"),
+        post(stock(point, "back"), customer(), one(), 403, "forbidden"),
+        post(stock(point, "back"), courier(), one(), 403, "forbidden"),
+        post(stock(point, "back"), kitchen(elsewhere), one(), 404, "not_found"),
+        put(stock(point, "settings"), customer(), low(), 403, "forbidden"),
+        put(stock(point, "settings"), courier(), low(), 403, "forbidden"),
+        put(stock(point, "settings"), kitchen(elsewhere), low(), 404, "not_found"),
+        put(stock(elsewhere, "settings"), operator(), low(), 404, "not_found"),
+        post(stock(elsewhere, "waste"), operator(), spoiled(), 404, "not_found"),
+        post(stock(elsewhere, "back"), operator(), one(), 404, "not_found"),
         post(stock(elsewhere, "receive"), operator(), one(), 404, "not_found"),
         post(
             stock(elsewhere, "gone"),
@@ -115,6 +136,8 @@ fn nonsense(point: FoodPointId) -> Vec<Refusal> {
             "invalid",
         )
     };
+    let waste = |body| post(stock(point, "waste"), kitchen(point), body, 422, "invalid");
+    let low = |body| put(stock(point, "settings"), kitchen(point), body, 422, "invalid");
     let register = |body| post("/food-points", operator(), body, 422, "invalid");
     vec![
         amount(json!(0)),
@@ -142,6 +165,22 @@ fn nonsense(point: FoodPointId) -> Vec<Refusal> {
             stock(point, "receive"),
             kitchen(point),
             json!({ "quantity": 1, "price": 2 }),
+            422,
+            "invalid",
+        ),
+        low(json!({ "low_at": -1 })),
+        low(json!({ "low_at": 10_000_001 })),
+        low(json!({ "low_at": "few" })),
+        low(json!({ "low": 5 })),
+        waste(json!({ "quantity": 1 })),
+        waste(json!({ "quantity": 1, "reason": "hungry" })),
+        waste(json!({ "quantity": 1, "reason": "spoiled", "note": "smells" })),
+        waste(json!({ "quantity": -1, "reason": "spoiled" })),
+        waste(json!({ "quantity": 10_000_001, "reason": "spoiled" })),
+        post(
+            stock(point, "back"),
+            kitchen(point),
+            json!({ "quantity": 10_000_001 }),
             422,
             "invalid",
         ),
@@ -177,12 +216,57 @@ fn nonsense(point: FoodPointId) -> Vec<Refusal> {
     ]
 }
 
+/// What fits, and is not so.
+fn impossible(point: FoodPointId) -> Vec<Refusal> {
+    let cheese = |verb: &str| {
+        format!(
+            "/food-points/{point}/stock/{}/{verb}",
+            IngredientId(Uuid::from_u128(404))
+        )
+    };
+    let spoiled = |quantity: u32| json!({ "quantity": quantity, "reason": "spoiled" });
+    let staff = || kitchen(point);
+    vec![
+        post(stock(point, "waste"), staff(), spoiled(11), 409, "not_enough_stock"),
+        post(
+            stock(point, "waste"),
+            staff(),
+            spoiled(10_000_000),
+            409,
+            "not_enough_stock",
+        ),
+        post(stock(point, "waste"), staff(), spoiled(0), 422, "invalid"),
+        post(cheese("waste"), staff(), spoiled(1), 422, "unknown_ingredient"),
+        post(cheese("gone"), staff(), json!({}), 422, "unknown_ingredient"),
+        post(
+            cheese("back"),
+            staff(),
+            json!({ "quantity": 1 }),
+            422,
+            "unknown_ingredient",
+        ),
+        put(
+            cheese("settings"),
+            staff(),
+            json!({ "low_at": 5 }),
+            422,
+            "unknown_ingredient",
+        ),
+        post(stock(point, "back"), staff(), json!({ "quantity": 1 }), 409, "not_gone"),
+        post(stock(point, "back"), staff(), json!({ "quantity": 0 }), 422, "invalid"),
+    ]
+}
+
 #[tokio::test]
 async fn a_refused_command_writes_nothing() {
     world::run(async |world| {
         let point = world.stocked_point(10).await;
         let before = world.written().await;
-        for (index, refusal) in strangers(point).into_iter().chain(nonsense(point)).enumerate() {
+        let refusals = strangers(point)
+            .into_iter()
+            .chain(nonsense(point))
+            .chain(impossible(point));
+        for (index, refusal) in refusals.enumerate() {
             let said = format!("{} {} {}", refusal.method, refusal.path, refusal.body);
             let key = format!("refused-{index}");
             let answer = world

@@ -6,9 +6,11 @@ use mesh_contracts::envelope::Envelope;
 use mesh_contracts::id::{FoodPointId, IngredientId, UserId};
 use mesh_contracts::subject::Context;
 use mesh_contracts::user::Role;
+use mesh_eventstore::{Store, StoreConfig, Streams};
 use mesh_identity::{Caller, Client, Upstream};
-use mesh_runtime::headers;
+use mesh_runtime::{Clock, headers};
 use mesh_testkit::{Database, Master, ServiceProcess, Stage, certificates};
+use point_master::FoodPoints;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
@@ -19,6 +21,7 @@ pub const BREAD: IngredientId = IngredientId(Uuid::from_u128(1));
 pub struct World {
     pub service: ServiceProcess,
     pub orders: Master,
+    pub menu: Master,
     pub upstream: Upstream,
     database: Database,
     gateway: Client,
@@ -60,9 +63,10 @@ impl World {
     /// Migrated, started and ready.
     async fn new(stage: &Stage) -> Self {
         let orders = Master::start(stage, Context::Order).await;
+        let menu = Master::start(stage, Context::Menu).await;
         let database = stage.database().await;
         let mut service = ServiceProcess::new(stage, SERVICE, env!("CARGO_BIN_EXE_point-master"))
-            .env("TIFFIN_UPSTREAMS", orders.upstream())
+            .env("TIFFIN_UPSTREAMS", format!("{},{}", orders.upstream(), menu.upstream()))
             .migrated(&database)
             .await;
         service.start().await;
@@ -71,6 +75,7 @@ impl World {
             gateway: certificates::mesh("gateway").client(),
             service,
             orders,
+            menu,
             database,
         }
     }
@@ -121,6 +126,10 @@ impl World {
             .await
     }
 
+    pub async fn put(&self, path: &str, caller: &Caller, body: Value) -> Answer {
+        self.send(Method::PUT, path, caller, None, body).await
+    }
+
     /// A point, open, with this much bread.
     pub async fn stocked_point(&self, bread: u32) -> FoodPointId {
         let registered = self.post("/food-points", &operator(), "register", settings()).await;
@@ -154,6 +163,13 @@ impl World {
             .collect()
     }
 
+    /// Another point-master on the same database.
+    pub async fn replica(&self) -> Streams<FoodPoints> {
+        let config = StoreConfig::new(&self.database.url, SERVICE);
+        let store = Store::connect(config, Clock::real()).await;
+        Streams::new(store.expect("the database answers"))
+    }
+
     /// How many events and stored commands there are.
     pub async fn written(&self) -> (i64, i64) {
         let mut connection = PgConnection::connect(&self.database.url)
@@ -165,13 +181,13 @@ impl World {
             .expect("the engine's tables are there")
     }
 
-    /// What has been heard of an order: the version of the last event with an inbox mark.
-    pub async fn heard(&self, order: impl ToString) -> i64 {
+    /// What has been heard of an order or a product: the version of the last event with an inbox mark.
+    pub async fn heard(&self, stream: impl ToString) -> i64 {
         let mut connection = PgConnection::connect(&self.database.url)
             .await
             .expect("the database answers");
         sqlx::query_scalar("select coalesce(max(version), 0) from inbox where source_stream = $1")
-            .bind(order.to_string())
+            .bind(stream.to_string())
             .fetch_one(&mut connection)
             .await
             .expect("the engine's tables are there")

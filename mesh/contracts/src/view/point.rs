@@ -12,6 +12,19 @@ use crate::id::{IngredientId, OrderId};
 use crate::order::{Kind, Need};
 use crate::point::{ClosedBy, Event, HoldRefusal, ReleaseCause, Settings};
 
+/// Whether a product is made of an ingredient.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StockState {
+    /// One is, or goods came in before anyone said so.
+    #[default]
+    Open,
+    /// None is any more; it closes with the last hold on it.
+    Unneeded,
+    /// None is any more. What is left is still booked, and serves orders placed before.
+    Closed,
+}
+
 /// What a point has of one ingredient, in its stock unit, and where all of it went.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Stock {
@@ -21,15 +34,38 @@ pub struct Stock {
     pub held: u64,
     /// Cooked into orders that got ready.
     pub consumed: u64,
-    /// Cooked into orders that ended before.
+    /// Cooked into orders that ended before, or thrown away.
     pub wasted: u64,
     /// Everything that ever came in.
     pub received: u64,
     /// What counting found too much, less what it found missing.
     pub corrected: i64,
+    /// Its kitchen marked it as gone. Until it is received, counted or restored, nothing of it is offered, also not
+    /// what a hold gives back.
+    #[serde(default)]
+    pub gone: bool,
+    /// From here down it is low; without one it never is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low_at: Option<u32>,
+    /// Whether a product is made of it.
+    #[serde(default)]
+    pub state: StockState,
 }
 
 impl Stock {
+    /// What an order may still take.
+    pub fn on_offer(&self) -> u64 {
+        if self.gone { 0 } else { self.available }
+    }
+
+    /// Whether somebody should order more.
+    pub fn is_low(&self) -> bool {
+        match self.state {
+            StockState::Open => self.low_at.is_some_and(|low_at| self.available <= u64::from(low_at)),
+            StockState::Unneeded | StockState::Closed => false,
+        }
+    }
+
     /// Whether nothing appeared or vanished: received + corrected = available + held + consumed + wasted.
     pub fn balances(&self) -> bool {
         let came = i128::from(self.received) + i128::from(self.corrected);
@@ -112,8 +148,8 @@ impl FoodPoint {
     /// Whether every ingredient is there, also where `needs` names one twice.
     pub fn is_available(&self, needs: &[Need]) -> bool {
         summed(needs).iter().all(|(ingredient, quantity)| {
-            let available = self.stock.get(ingredient).map_or(0, |stock| stock.available);
-            *quantity <= u128::from(available)
+            let on_offer = self.stock.get(ingredient).map_or(0, Stock::on_offer);
+            *quantity <= u128::from(on_offer)
         })
     }
 
@@ -208,12 +244,21 @@ fn apply(point: &mut FoodPoint, event: &Event) {
             point.closed_by = Some(*by);
             point.status_version = point.version;
         }
+        Event::StockOpened { ingredient } => point.stock_of(*ingredient).state = StockState::Open,
+        Event::StockUnneeded { ingredient } => point.stock_of(*ingredient).state = StockState::Unneeded,
+        Event::StockClosed { ingredient } => point.stock_of(*ingredient).state = StockState::Closed,
         Event::Received { ingredient, quantity } => {
             let stock = point.stock_of(*ingredient);
             stock.available = stock.available.saturating_add(u64::from(*quantity));
             stock.received = stock.received.saturating_add(u64::from(*quantity));
+            stock.gone = false;
         }
         Event::Counted {
+            ingredient,
+            counted,
+            corrected,
+        }
+        | Event::Restored {
             ingredient,
             counted,
             corrected,
@@ -221,12 +266,23 @@ fn apply(point: &mut FoodPoint, event: &Event) {
             let stock = point.stock_of(*ingredient);
             stock.available = u64::from(*counted);
             stock.corrected = stock.corrected.saturating_add(*corrected);
+            // Counting none of what is gone finds it gone.
+            stock.gone &= *counted == 0;
         }
         Event::Gone { ingredient, corrected } => {
             let stock = point.stock_of(*ingredient);
             stock.available = 0;
             stock.corrected = stock.corrected.saturating_add(*corrected);
+            stock.gone = true;
         }
+        Event::Wasted {
+            ingredient, quantity, ..
+        } => {
+            let stock = point.stock_of(*ingredient);
+            stock.available = stock.available.saturating_sub(u64::from(*quantity));
+            stock.wasted = stock.wasted.saturating_add(u64::from(*quantity));
+        }
+        Event::StockSettingsChanged { ingredient, low_at } => point.stock_of(*ingredient).low_at = *low_at,
         Event::HoldHeld {
             order,
             attempt,

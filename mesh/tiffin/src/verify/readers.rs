@@ -50,12 +50,13 @@ const fn documents(service: &'static str, context: Context, prefix: &'static str
 }
 
 /// Everyone who reads others' events.
-pub const READERS: [Reader; 18] = [
+pub const READERS: [Reader; 19] = [
     inbox("order-master", Context::Point),
     inbox("order-master", Context::Menu),
     inbox("order-master", Context::Basket),
     inbox("order-master", Context::Courier),
     inbox("point-master", Context::Order),
+    inbox("point-master", Context::Menu),
     inbox("courier-master", Context::Order),
     inbox("courier-master", Context::User),
     inbox("basket-master", Context::Order),

@@ -74,8 +74,21 @@ impl Count {
                 ingredient,
                 counted,
                 corrected,
+            }
+            | Event::Restored {
+                ingredient,
+                counted,
+                corrected,
             } => self.correct(*ingredient, i128::from(*counted), i128::from(*corrected)),
             Event::Gone { ingredient, corrected } => self.correct(*ingredient, 0, i128::from(*corrected)),
+            Event::Wasted {
+                ingredient, quantity, ..
+            } => {
+                let shelf = self.shelf(*ingredient);
+                shelf.available -= i128::from(*quantity);
+                shelf.wasted += i128::from(*quantity);
+                shelf.flaw()
+            }
             Event::HoldHeld {
                 order, attempt, needs, ..
             } => {
@@ -100,11 +113,18 @@ impl Count {
                     shelf.available += quantity;
                 })
             }
+            Event::StockClosed { ingredient } => {
+                let held = self.shelf(*ingredient).held;
+                (held != 0).then(|| format!("closed while {held} of it are held"))
+            }
             Event::HoldConfirmed { order, attempt } => self.is_held(*order, *attempt),
             Event::Registered { .. }
             | Event::Changed { .. }
             | Event::Opened {}
             | Event::Closed { .. }
+            | Event::StockOpened { .. }
+            | Event::StockUnneeded { .. }
+            | Event::StockSettingsChanged { .. }
             | Event::HoldFailed { .. } => None,
         }
     }

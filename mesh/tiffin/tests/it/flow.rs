@@ -233,12 +233,10 @@ async fn the_demonstration_chain_is_on_the_menu_of_two_countries() {
         for shop in shops {
             let listed = item(&points, shop.id.to_string()).unwrap_or_else(|| panic!("{country} lacks {}", shop.name));
             assert_eq!(listed["open"], true, "{listed}");
-            assert_eq!(
-                listed["stock"].as_object().map(serde_json::Map::len),
-                Some(40),
-                "{}",
-                shop.name
-            );
+            // Besides these, stock is open for what other tests sell in the country.
+            let stock = listed["stock"].as_object().expect("operators see stock");
+            let delivered = stock.values().filter(|stock| stock["received"] != 0);
+            assert_eq!(delivered.count(), 40, "{}", shop.name);
         }
     }
     let chain = platform.chain();

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use mesh_contracts::view::point::HoldState;
+use mesh_contracts::view::point::{HoldState, StockState};
 use proptest::prelude::*;
 
 use super::*;
@@ -58,7 +58,21 @@ fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         2 => stock().prop_map(|(ingredient, quantity)| Command::Receive { ingredient, quantity }),
         1 => stock().prop_map(|(ingredient, quantity)| Command::Count { ingredient, quantity }),
+        1 => stock().prop_map(|(ingredient, quantity)| Command::Waste {
+            ingredient,
+            quantity,
+            reason: WasteReason::Damaged,
+        }),
         1 => ingredient().prop_map(|ingredient| Command::Gone { ingredient }),
+        1 => stock().prop_map(|(ingredient, quantity)| Command::Back { ingredient, quantity }),
+        1 => (ingredient(), prop::option::of(0_u32..50)).prop_map(|(ingredient, low_at)| Command::ChangeStock {
+            ingredient,
+            low_at,
+        }),
+        1 => prop::collection::btree_map(ingredient(), any::<bool>(), 0..4).prop_map(|here| {
+            let country = settings().place.country;
+            Command::Align(Needs::from([(country, here)]))
+        }),
         6 => hold_wanted(),
         2 => (order(), 1_u32..4).prop_map(|(order, attempt)| Command::Confirm { order, attempt }),
         1 => (order(), 1_u32..4).prop_map(|(order, attempt)| Command::Consume { order, attempt }),
@@ -100,7 +114,15 @@ impl World {
                 assert!(self.point.is_available(needs), "held without stock");
             }
             let at = later(self.now);
-            self.point = fold(Some(self.point.clone()), &event, at).expect("still a point");
+            let before = self.point.clone();
+            self.point = fold(Some(before.clone()), &event, at).expect("still a point");
+            if let Event::StockClosed { ingredient } = &event {
+                assert_eq!(before.stock[ingredient].held, 0, "closed while held");
+            }
+            if let Event::HoldFailed { .. } = &event {
+                assert_eq!(self.point.stock, before.stock, "a refused hold takes no stock");
+                assert_eq!(self.point.holds, before.holds, "and no slot");
+            }
             for effect in react(&self.point, &event, at) {
                 match effect {
                     Effect::SetTimer { kind, due } => self.timers.insert(kind.into_owned(), due),
@@ -129,7 +151,15 @@ impl World {
             };
             assert_eq!(timer, expected);
         }
-        assert!(self.timers.len() <= self.point.holds.len());
+        let hold_timers = self.timers.keys().filter(|kind| kind.starts_with("hold:"));
+        assert!(hold_timers.count() <= self.point.holds.len());
+    }
+
+    /// Between commands, nothing waits for a hold that has ended.
+    fn nothing_waits_in_vain(&self) {
+        for stock in self.point.stock.values() {
+            assert!(stock.held > 0 || stock.state != StockState::Unneeded, "{stock:?}");
+        }
     }
 
     fn step(&mut self, step: Step) {
@@ -138,9 +168,13 @@ impl World {
                 let decided = decide(Some(&self.point), command.clone(), later(self.now));
                 let Ok(events) = decided else { return };
                 self.record(events);
-                // Told again, it changes nothing more; goods that came twice are two deliveries.
+                // Told again, it changes nothing more; goods that came or went twice are two deliveries or losses.
                 match command {
-                    Command::Receive { .. } | Command::Count { .. } => {}
+                    Command::Receive { .. } | Command::Count { .. } | Command::Waste { .. } => {}
+                    again @ Command::Back { .. } => {
+                        let refused = decide(Some(&self.point), again, later(self.now));
+                        assert_eq!(refused, Err(Rejection::NotGone));
+                    }
                     again @ (Command::Hold(_) | Command::Confirm { .. }) => {
                         let events = decide(Some(&self.point), again, later(self.now))
                             .expect("others' events are never refused");
@@ -152,6 +186,8 @@ impl World {
                     again @ (Command::Register(_)
                     | Command::Change { .. }
                     | Command::Gone { .. }
+                    | Command::ChangeStock { .. }
+                    | Command::Align(_)
                     | Command::Consume { .. }
                     | Command::Release { .. }
                     | Command::EndOrder { .. }) => {
@@ -182,6 +218,7 @@ proptest! {
         let mut world = World::new();
         for step in steps {
             world.step(step);
+            world.nothing_waits_in_vain();
         }
     }
 }

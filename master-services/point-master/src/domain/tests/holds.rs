@@ -39,6 +39,45 @@ fn one_missing_ingredient_of_two_holds_nothing() {
     );
 }
 
+/// What a hundred orders are answered, one after the other.
+fn answers(point: &[Event], quantity: u64) -> Vec<Event> {
+    let mut point = state(point);
+    let mut answers = Vec::new();
+    for number in 0..100 {
+        let order = OrderId(Uuid::from_u128(1_000 + number));
+        let events = decide(point.as_ref(), Command::Hold(wanted(order, quantity)), NOON).expect("registered");
+        for event in events {
+            point = fold(point, &event, NOON);
+            assert!(point.as_ref().is_some_and(FoodPoint::balances));
+            answers.push(event);
+        }
+    }
+    answers
+}
+
+#[test]
+fn of_a_hundred_orders_one_gets_the_last_portion_and_one_the_last_slot() {
+    let large = Event::Registered {
+        settings: Settings {
+            pool: 1_000,
+            ..settings()
+        },
+    };
+    let small = Event::Registered {
+        settings: Settings { pool: 1, ..settings() },
+    };
+    for (point, quantity, refusal) in [
+        ([large, stocked()], 10, HoldRefusal::Stock),
+        ([small, stocked()], 1, HoldRefusal::Full),
+    ] {
+        let answers = answers(&point, quantity);
+        assert!(matches!(answers[0], Event::HoldHeld { .. }), "{:?}", answers[0]);
+        let refused = |event: &Event| matches!(event, Event::HoldFailed { reason, .. } if *reason == refusal);
+        assert!(answers[1..].iter().all(refused), "{answers:?}");
+        assert_eq!(answers.len(), 100);
+    }
+}
+
 #[test]
 fn a_hold_outside_the_hours_is_refused() {
     // Open on Mondays; the epoch was a Thursday.

@@ -1,4 +1,4 @@
-//! Describing, opening and closing a point, and keeping its stock.
+//! Describing, opening and closing a point.
 
 use super::*;
 
@@ -122,72 +122,5 @@ fn a_change_of_nothing_or_to_nonsense_is_refused() {
         [registered()],
         describe(nowhere),
         Rejection::invalid("settings.pool", "must be from 1 to 1000"),
-    );
-}
-
-#[test]
-fn receiving_nothing_is_refused() {
-    let receive = |quantity| Command::Receive {
-        ingredient: BREAD,
-        quantity,
-    };
-    check([registered()], receive(10), [stocked()]);
-    refuse(
-        [registered()],
-        receive(0),
-        Rejection::invalid("quantity", "must be at least 1"),
-    );
-}
-
-#[test]
-fn a_count_corrects_what_is_promised_to_nobody() {
-    let count = |quantity| Command::Count {
-        ingredient: BREAD,
-        quantity,
-    };
-    let counted = |counted, corrected| Event::Counted {
-        ingredient: BREAD,
-        counted,
-        corrected,
-    };
-    // 10 came in, 4 are held: 6 should be on the shelf.
-    let given = || [registered(), stocked(), held(FIRST)];
-    check(given(), count(5), [counted(5, -1)]);
-    check(given(), count(6), [counted(6, 0)]);
-    check(given(), count(9), [counted(9, 3)]);
-    check([registered()], count(3), [counted(3, 3)]);
-}
-
-#[test]
-fn gone_takes_the_shelf_and_leaves_what_is_held() {
-    let gone = || Command::Gone { ingredient: BREAD };
-    check(
-        [registered(), stocked(), held(FIRST)],
-        gone(),
-        [Event::Gone {
-            ingredient: BREAD,
-            corrected: -6,
-        }],
-    );
-    check([registered()], gone(), []);
-}
-
-#[test]
-fn a_point_keeps_a_bounded_list_of_ingredients() {
-    let mut given = vec![registered()];
-    given.extend((0..INGREDIENTS_MAX).map(|number| Event::Received {
-        ingredient: IngredientId(Uuid::from_u128(1_000 + number as u128)),
-        quantity: 1,
-    }));
-    let point = state(&given);
-    let receive = |ingredient| Command::Receive {
-        ingredient,
-        quantity: 1,
-    };
-    let known = IngredientId(Uuid::from_u128(1_000));
-    assert!(decide(point.as_ref(), receive(known), NOON).is_ok());
-    assert_eq!(
-        decide(point.as_ref(), receive(BREAD), NOON),
-        Err(Rejection::TooManyIngredients)
     );
 }

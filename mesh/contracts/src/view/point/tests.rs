@@ -1,5 +1,6 @@
 use super::*;
 use crate::geo::{Coordinates, Country, Place};
+use crate::point::WasteReason;
 use uuid::Uuid;
 
 const NOON: Timestamp = Timestamp::UNIX_EPOCH;
@@ -134,6 +135,120 @@ fn a_count_below_and_above_the_book_is_a_correction() {
     assert_eq!(bread(&point).available, 0);
     assert_eq!(bread(&point).held, 4);
     assert_eq!(bread(&point).corrected, -6);
+}
+
+#[test]
+fn what_is_gone_is_not_offered_until_it_is_there_again() {
+    let gone = || {
+        vec![
+            registered(),
+            received(10),
+            held(FIRST, 4),
+            Event::Gone {
+                ingredient: BREAD,
+                corrected: -6,
+            },
+        ]
+    };
+    let offers = |events: &[Event]| folded(events).is_available(&[need(BREAD, 1)]);
+    assert!(!offers(&gone()));
+    // What an order gives back is booked, and is not a reason to sell again what the kitchen said is gone.
+    let mut given_back = gone();
+    given_back.push(released(FIRST, ReleaseCause::OrderEnded));
+    assert_eq!(bread(&folded(&given_back)).available, 4);
+    assert!(!offers(&given_back));
+    let counted = |counted, corrected| Event::Counted {
+        ingredient: BREAD,
+        counted,
+        corrected,
+    };
+    let restored = Event::Restored {
+        ingredient: BREAD,
+        counted: 3,
+        corrected: -1,
+    };
+    for (there_again, available) in [(received(5), 9), (counted(3, -1), 3), (restored, 3)] {
+        let mut events = given_back.clone();
+        events.push(there_again);
+        assert_eq!(bread(&folded(&events)).available, available);
+        assert!(offers(&events));
+    }
+    given_back.extend([counted(0, -4), released(SECOND, ReleaseCause::OrderEnded)]);
+    assert!(bread(&folded(&given_back)).gone, "counting none does not bring it back");
+}
+
+#[test]
+fn stock_is_low_from_its_threshold_down() {
+    let threshold = |low_at| Event::StockSettingsChanged {
+        ingredient: BREAD,
+        low_at,
+    };
+    let low = |events: &[Event]| bread(&folded(events)).is_low();
+    assert!(!low(&[registered(), received(10)]), "nobody said when");
+    assert!(!low(&[registered(), received(10), threshold(Some(9))]));
+    assert!(low(&[registered(), received(10), threshold(Some(10))]));
+    assert!(low(&[registered(), received(10), threshold(Some(6)), held(FIRST, 4)]));
+    assert!(!low(&[
+        registered(),
+        received(10),
+        threshold(Some(10)),
+        threshold(None)
+    ]));
+    assert!(low(&[registered(), received(0), threshold(Some(0))]));
+    let ingredient = BREAD;
+    let unneeded = [
+        registered(),
+        received(0),
+        threshold(Some(0)),
+        Event::StockUnneeded { ingredient },
+    ];
+    assert!(!low(&unneeded), "nobody needs more of it");
+    assert!(!low(&[
+        registered(),
+        threshold(Some(0)),
+        Event::StockClosed { ingredient }
+    ]));
+}
+
+#[test]
+fn stock_opens_with_nothing_and_keeps_its_book_when_it_closes() {
+    let ingredient = BREAD;
+    let opened = folded(&[registered(), Event::StockOpened { ingredient }]);
+    assert_eq!(bread(&opened), Stock::default());
+    let closed = folded(&[registered(), received(10), Event::StockClosed { ingredient }]);
+    assert_eq!(
+        (bread(&closed).available, bread(&closed).state),
+        (10, StockState::Closed)
+    );
+    let again = folded(&[
+        registered(),
+        received(10),
+        Event::StockClosed { ingredient },
+        Event::StockOpened { ingredient },
+    ]);
+    assert_eq!((bread(&again).available, bread(&again).state), (10, StockState::Open));
+}
+
+#[test]
+fn what_is_thrown_away_was_available() {
+    let wasted = Event::Wasted {
+        ingredient: BREAD,
+        quantity: 6,
+        reason: WasteReason::Expired,
+    };
+    let point = folded(&[registered(), received(10), held(FIRST, 4), wasted]);
+    assert_eq!(
+        (bread(&point).available, bread(&point).held, bread(&point).wasted),
+        (0, 4, 6)
+    );
+}
+
+#[test]
+fn a_document_of_before_stock_could_be_gone_still_reads() {
+    let old = r#"{"available":6,"held":4,"consumed":0,"wasted":0,"received":10,"corrected":0}"#;
+    let stock: Stock = serde_json::from_str(old).expect("as an older build wrote it");
+    assert_eq!((stock.on_offer(), stock.gone, stock.low_at), (6, false, None));
+    assert_eq!(stock.state, StockState::Open);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use jiff::Timestamp;
-use mesh_contracts::point::ReleaseCause;
+use mesh_contracts::point::{ReleaseCause, WasteReason};
 use uuid::Uuid;
 
 use super::*;
@@ -67,6 +67,22 @@ fn gone(corrected: i64) -> Event {
     }
 }
 
+fn restored(counted: u32, corrected: i64) -> Event {
+    Event::Restored {
+        ingredient: BREAD,
+        counted,
+        corrected,
+    }
+}
+
+fn thrown_away(quantity: u32) -> Event {
+    Event::Wasted {
+        ingredient: BREAD,
+        quantity,
+        reason: WasteReason::Spoiled,
+    }
+}
+
 #[track_caller]
 fn check(events: &[Event], expected: &str) {
     let breaches = conserved("pnt_a", &log("pnt_a", events));
@@ -87,10 +103,24 @@ fn stock_that_only_moves_is_fine() {
             wasted(3),
             counted(1, -1),
             gone(-1),
+            restored(2, 2),
             received(4),
+            thrown_away(6),
         ],
         "",
     );
+}
+
+#[test]
+fn throwing_away_more_than_there_is_is_a_breach() {
+    check(&[received(2), thrown_away(3)], "version 2 (stock.wasted): negative");
+}
+
+#[test]
+fn stock_that_closes_while_held_is_a_breach() {
+    let closed = || Event::StockClosed { ingredient: BREAD };
+    check(&[received(10), held(1, 3), consumed(1), closed()], "");
+    check(&[received(10), held(1, 3), closed()], "closed while 3 of it are held");
 }
 
 #[test]

@@ -130,10 +130,13 @@ fn numbers(scene: &Scene) -> Vec<Case> {
     }
     let stock = format!("/v1/food-points/{}/stock/{}", site.points[0].id, site.ingredients[0]);
     for quantity in [json!(-1), json!(10_000_001), json!(1e30)] {
-        for verb in ["receive", "count"] {
+        for verb in ["receive", "count", "back"] {
             let sent = Sent::post(format!("{stock}/{verb}"), &json!({"quantity": quantity})).by(cook);
             cases.push(case(format!("stock, {verb} {quantity}"), sent, status, kind));
         }
+        let body = json!({"quantity": quantity, "reason": "spoiled"});
+        let sent = Sent::post(format!("{stock}/waste"), &body).by(cook);
+        cases.push(case(format!("stock, waste {quantity}"), sent, status, kind));
     }
     let speed = json!({"on": true, "at": {"lat_e6": 1, "lon_e6": 1}, "speed_m_per_min": 2_001});
     cases.push(case(
