@@ -3,7 +3,9 @@
 //! Put together once, from the same router that serves, so that served routes are documented routes.
 
 use bytes::Bytes;
-use mesh_contracts::id::{AddressId, CourierId, DeliveryId, FoodPointId, IngredientId, OrderId, ProductId};
+use mesh_contracts::id::{
+    AddressId, CourierId, DeliveryId, FoodPointId, IngredientId, OrderId, ProductId, PromotionId,
+};
 use mesh_contracts::user::Role;
 use mesh_runtime::problem;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
@@ -38,7 +40,8 @@ const ACCESS_TOKEN: &str = "access_token";
         FoodPointId,
         IngredientId,
         OrderId,
-        ProductId
+        ProductId,
+        PromotionId
     )),
     tags(
         (name = "account", description = "People, their sessions and addresses."),

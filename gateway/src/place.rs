@@ -41,6 +41,7 @@ async fn in_three_steps(app: &Gateway, ask: Ask, wish: PlaceOrder) -> Answer {
         order,
         basket_version: wish.basket_version,
         payment: wish.payment,
+        food_point: wish.food_point_id,
     };
     let checkout = ask.also_post(&format!("/baskets/{customer}/checkout"), &checkout)?;
     let frozen = app.services.basket_master.call(checkout, CALL_TIMEOUT).await?;

@@ -7,11 +7,12 @@
 use jiff::Timestamp;
 use mesh_contracts::api::{Profile, StoredAddress};
 use mesh_contracts::geo::{Coordinates, Country, Place};
-use mesh_contracts::id::{DeliveryId, FoodPointId, OrderId, PaymentId, ProductId};
-use mesh_contracts::menu::{Allergen, Names};
+use mesh_contracts::id::{DeliveryId, FoodPointId, OrderId, PaymentId, ProductId, PromotionId};
+use mesh_contracts::menu::{Allergen, Names, Product, Slug};
 use mesh_contracts::money::Money;
 use mesh_contracts::order::{Destination, Kind, Method};
 use mesh_contracts::point::Opening;
+use mesh_contracts::promotion::Promotion;
 use mesh_contracts::view::basket::Basket;
 use mesh_contracts::view::order::Order;
 use serde::{Deserialize, Serialize};
@@ -37,8 +38,17 @@ pub(crate) struct PageQuery {
 pub(crate) struct MenuQuery {
     /// Where it is sold.
     country: Country,
-    /// Availability at this food point instead of anywhere in the country.
+    /// Availability and promotions of this food point, instead of availability anywhere in the country.
     food_point_id: Option<FoodPointId>,
+}
+
+/// Which promotions.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PromotionsQuery {
+    /// Of which country.
+    country: Country,
 }
 
 /// Which food points.
@@ -135,11 +145,80 @@ pub(crate) struct Menu {
 pub(crate) struct MenuItem {
     id: ProductId,
     names: Names,
+    /// The tax is within it.
     price: Money,
+    /// In basis points.
+    tax_bp: u32,
+    /// The promotion that takes most off it now; left out if there is none.
+    #[schema(required = false)]
+    offer: Option<MenuOffer>,
     allergens: Vec<Allergen>,
     prep_minutes: u16,
+    /// What a customer may change about it; left out if nothing.
+    #[schema(required = false)]
+    options: Vec<MenuOptionGroup>,
     /// Whether a portion can be made now.
     available: bool,
+}
+
+/// A promotion as it applies to a product without any options.
+#[derive(ToSchema)]
+pub(crate) struct MenuOffer {
+    promotion: PromotionId,
+    names: Names,
+    /// After it.
+    price: Money,
+    ends_at: Timestamp,
+}
+
+/// A question about a product.
+#[derive(ToSchema)]
+pub(crate) struct MenuOptionGroup {
+    id: Slug,
+    names: Names,
+    /// How many choices there must be.
+    min: u8,
+    /// And how many there may be.
+    max: u8,
+    choices: Vec<MenuChoice>,
+}
+
+/// One of its answers.
+#[derive(ToSchema)]
+pub(crate) struct MenuChoice {
+    id: Slug,
+    names: Names,
+    /// What it adds to the price, or takes off if below zero.
+    price: Money,
+    allergens: Vec<Allergen>,
+}
+
+/// A product as operators made it.
+#[derive(ToSchema)]
+pub(crate) struct ProductState {
+    id: ProductId,
+    product: Product,
+    retired: bool,
+    version: u64,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+/// A promotion as operators made it.
+#[derive(ToSchema)]
+pub(crate) struct PromotionState {
+    id: PromotionId,
+    promotion: Promotion,
+    ended: bool,
+    version: u64,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+/// Promotions of a country.
+#[derive(ToSchema)]
+pub(crate) struct PromotionList {
+    items: Vec<PromotionState>,
 }
 
 /// A page of food points.

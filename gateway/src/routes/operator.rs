@@ -1,11 +1,12 @@
-//! The chain itself: products, food points, couriers, staff; and the last word on an order.
+//! The chain itself: products, promotions, food points, couriers, staff; and the last word on an order.
 
 use axum::extract::State;
 use mesh_contracts::api::{Override, Receipt, RegisterStaff, Registered};
-use mesh_contracts::id::{CourierId, FoodPointId, OrderId, ProductId};
+use mesh_contracts::id::{CourierId, FoodPointId, OrderId, ProductId, PromotionId};
 use mesh_contracts::menu::Product;
 use mesh_contracts::point::Settings;
-use mesh_runtime::extract::Path;
+use mesh_contracts::promotion::Promotion;
+use mesh_runtime::extract::{Path, Query};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -13,13 +14,15 @@ use super::OPERATOR;
 use super::account::PASSWORD_TIMEOUT;
 use crate::ask::{Ask, Tell};
 use crate::door::only;
-use crate::shapes::Guarded;
+use crate::shapes::{Guarded, ProductState, PromotionList, PromotionState, PromotionsQuery};
 use crate::{Answer, App};
 
 pub(super) fn routes(app: &App) -> OpenApiRouter<App> {
     let operators = OpenApiRouter::new()
         .routes(routes!(create_product))
-        .routes(routes!(change_product, retire_product))
+        .routes(routes!(product, change_product, retire_product))
+        .routes(routes!(create_promotion, promotions))
+        .routes(routes!(promotion, change_promotion, end_promotion))
         .routes(routes!(create_point))
         .routes(routes!(register_staff))
         .routes(routes!(register_courier))
@@ -35,6 +38,14 @@ async fn create_product(State(app): State<App>, tell: Tell<Product>) -> Answer {
     app.services.menu_master.forward(tell.ask).await
 }
 
+/// A product as it was made, retired or not
+#[utoipa::path(get, path = "/products/{id}", tag = "operator",
+    params(("id" = ProductId, Path, description = "The product.")),
+    responses((status = 200, description = "The product.", body = ProductState)))]
+async fn product(State(app): State<App>, _: Path<ProductId>, ask: Ask) -> Answer {
+    app.services.menu_info.forward(ask).await
+}
+
 /// Describe a product anew
 #[utoipa::path(patch, path = "/products/{id}", tag = "operator",
     params(("id" = ProductId, Path, description = "The product."), Guarded), request_body = Product,
@@ -48,6 +59,44 @@ async fn change_product(State(app): State<App>, _: Path<ProductId>, tell: Tell<P
     params(("id" = ProductId, Path, description = "The product."), Guarded),
     responses((status = 200, description = "Retired.", body = Receipt)))]
 async fn retire_product(State(app): State<App>, _: Path<ProductId>, ask: Ask) -> Answer {
+    app.services.menu_master.forward(ask).await
+}
+
+/// Announce a promotion, of the chain or of one food point
+#[utoipa::path(post, path = "/promotions", tag = "operator", request_body = Promotion,
+    responses((status = 201, description = "Created; it applies when its time comes.", body = Receipt)))]
+async fn create_promotion(State(app): State<App>, tell: Tell<Promotion>) -> Answer {
+    app.services.menu_master.forward(tell.ask).await
+}
+
+/// The promotions of a country that are on or to come
+#[utoipa::path(get, path = "/promotions", tag = "operator", params(PromotionsQuery),
+    responses((status = 200, description = "In the order they were made.", body = PromotionList)))]
+async fn promotions(State(app): State<App>, _: Query<PromotionsQuery>, ask: Ask) -> Answer {
+    app.services.menu_info.forward(ask).await
+}
+
+/// A promotion, over or not
+#[utoipa::path(get, path = "/promotions/{id}", tag = "operator",
+    params(("id" = PromotionId, Path, description = "The promotion.")),
+    responses((status = 200, description = "The promotion.", body = PromotionState)))]
+async fn promotion(State(app): State<App>, _: Path<PromotionId>, ask: Ask) -> Answer {
+    app.services.menu_info.forward(ask).await
+}
+
+/// Describe a promotion anew
+#[utoipa::path(patch, path = "/promotions/{id}", tag = "operator",
+    params(("id" = PromotionId, Path, description = "The promotion."), Guarded), request_body = Promotion,
+    responses((status = 200, description = "Changed.", body = Receipt)))]
+async fn change_promotion(State(app): State<App>, _: Path<PromotionId>, tell: Tell<Promotion>) -> Answer {
+    app.services.menu_master.forward(tell.ask).await
+}
+
+/// End a promotion before its time
+#[utoipa::path(delete, path = "/promotions/{id}", tag = "operator",
+    params(("id" = PromotionId, Path, description = "The promotion."), Guarded),
+    responses((status = 200, description = "Ended; what was checked out with it stays.", body = Receipt)))]
+async fn end_promotion(State(app): State<App>, _: Path<PromotionId>, ask: Ask) -> Answer {
     app.services.menu_master.forward(ask).await
 }
 

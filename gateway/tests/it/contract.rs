@@ -62,8 +62,14 @@ pub const ROUTES: &str = "
     courier                           POST   /v1/deliveries/{id}/deliver
     courier                           POST   /v1/deliveries/{id}/fail
     operator                          POST   /v1/products
+    operator                          GET    /v1/products/{id}
     operator                          PATCH  /v1/products/{id}
     operator                          DELETE /v1/products/{id}
+    operator                          POST   /v1/promotions
+    operator                          GET    /v1/promotions
+    operator                          GET    /v1/promotions/{id}
+    operator                          PATCH  /v1/promotions/{id}
+    operator                          DELETE /v1/promotions/{id}
     operator                          POST   /v1/food-points
     operator                          POST   /v1/food-points/{id}/staff
     operator                          POST   /v1/couriers
@@ -85,6 +91,7 @@ impl Route {
         let id = |prefix| format!("{prefix}_0000000000000000000000001z");
         let own = match self.path.split('/').nth(2).unwrap_or_default() {
             "products" => "prd",
+            "promotions" => "prm",
             "food-points" => "pnt",
             "couriers" => "cou",
             "deliveries" => "dlv",
@@ -96,7 +103,10 @@ impl Route {
             .replace("{id}", &id(own))
             .replace("{product_id}", &id("prd"))
             .replace("{ingredient_id}", &id("ing"));
-        if path.ends_with("/menu") || path.ends_with("/food-points") {
+        if ["/menu", "/food-points", "/promotions"]
+            .iter()
+            .any(|list| path.ends_with(list))
+        {
             format!("{path}?country=DE")
         } else {
             path

@@ -15,6 +15,7 @@ pub fn empty() -> Basket {
         country: None,
         lines: Vec::new(),
         total: None,
+        changes: Vec::new(),
         checkout: None,
         updated_at: Timestamp::UNIX_EPOCH,
     }

@@ -1,4 +1,4 @@
-//! What anyone with an account may ask about the menu and the food points.
+//! What anyone with an account may ask about the menu and the food points, and operators about what they made.
 
 use std::sync::Arc;
 
@@ -9,17 +9,19 @@ use axum::routing::get;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use mesh_contracts::geo::{Coordinates, Country};
-use mesh_contracts::id::FoodPointId;
+use mesh_contracts::id::{FoodPointId, ProductId, PromotionId};
+use mesh_contracts::user::Role;
 use mesh_identity::Caller;
 use mesh_identity::peer::{self, GATEWAY};
 use mesh_projection::freshness::Fresh;
-use mesh_runtime::extract::Query;
+use mesh_runtime::extract::{Path, Query};
 use mesh_runtime::{Problem, server};
 use serde::Deserialize;
 
 use crate::App;
+use crate::projector::{Products, Promotions};
 use crate::shop::Shop;
-use crate::view::{self, Listed};
+use crate::view::{self, Listed, Made};
 
 /// Food points on one page unless asked otherwise: a screenful.
 const PAGE_DEFAULT: usize = 20;
@@ -30,6 +32,9 @@ const PAGE_MAX: usize = 100;
 pub fn router(app: App) -> Router {
     let people = Router::new()
         .route("/menu", get(menu))
+        .route("/products/{id}", get(product))
+        .route("/promotions", get(promotions))
+        .route("/promotions/{id}", get(promotion))
         .route("/food-points", get(food_points))
         .layer(peer::allow(&[GATEWAY]))
         .with_state(app);
@@ -50,8 +55,52 @@ async fn menu(
     fresh: Fresh,
 ) -> Result<Response, Problem> {
     let shop = app.shop(which.country, &fresh).await?;
-    let menu = view::menu(&shop, which.country, which.food_point_id).ok_or_else(Problem::not_found)?;
+    let menu = view::menu(&shop, which.country, which.food_point_id, app.clock.now());
+    let menu = menu.ok_or_else(Problem::not_found)?;
     Ok(fresh.answer_by_content(&menu))
+}
+
+async fn product(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<ProductId>,
+    fresh: Fresh,
+) -> Result<Response, Problem> {
+    caller.require(Role::Operator)?;
+    let read = app.projection.get::<Products>(&id.to_string()).await?;
+    let doc = read.ok_or_else(Problem::not_found)?.doc;
+    let tag = format!("{0}.{0}", doc.version);
+    Ok(fresh.answer(&tag, &Made { id, doc }))
+}
+
+async fn promotion(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<PromotionId>,
+    fresh: Fresh,
+) -> Result<Response, Problem> {
+    caller.require(Role::Operator)?;
+    let read = app.projection.get::<Promotions>(&id.to_string()).await?;
+    let doc = read.ok_or_else(Problem::not_found)?.doc;
+    let tag = format!("{0}.{0}", doc.version);
+    Ok(fresh.answer(&tag, &Made { id, doc }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WhichPromotions {
+    country: Country,
+}
+
+async fn promotions(
+    State(app): State<App>,
+    caller: Caller,
+    Query(which): Query<WhichPromotions>,
+    fresh: Fresh,
+) -> Result<Response, Problem> {
+    caller.require(Role::Operator)?;
+    let shop = app.shop(which.country, &fresh).await?;
+    Ok(fresh.answer_by_content(&view::promotions(&shop, app.clock.now())))
 }
 
 #[derive(Deserialize)]

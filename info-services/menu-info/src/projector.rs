@@ -4,28 +4,33 @@
 
 use mesh_bus::Bus;
 use mesh_contracts::envelope::Envelope;
-use mesh_contracts::id::{FoodPointId, ProductId};
+use mesh_contracts::id::{FoodPointId, ProductId, PromotionId};
 use mesh_contracts::subject::Context;
 use mesh_contracts::view;
 use mesh_contracts::view::point::FoodPoint;
 use mesh_contracts::view::product::Product;
+use mesh_contracts::view::promotion::Promotion;
 use mesh_projection::{BoxError, Placement, Projection, View};
 use mesh_runtime::Shutdown;
 
 use crate::NAME;
 
-/// List of what is sold, and list of the food points, in a country.
+/// Two views of one context need a consumer each, since each has its own pace.
+const PROMOTIONS_DURABLE: &str = "menu-info-promotions";
+
+/// List of what is sold, of what is taken off that, and of the food points, in a country.
 pub const COUNTRY: &str = "country";
 
 /// All of a country is read at once, so no place on the list is better than another.
 const ANY_PLACE: i64 = 0;
 
-/// Keeps both views up to date until shutdown.
+/// Keeps all views up to date until shutdown.
 pub fn run(projection: &Projection, bus: &Bus, shutdown: &Shutdown) -> impl Future<Output = ()> + Send + use<> {
     let products = projection.run::<Products>(bus, Context::Menu, "prd_", NAME, shutdown.clone());
+    let promotions = projection.run::<Promotions>(bus, Context::Menu, "prm_", PROMOTIONS_DURABLE, shutdown.clone());
     let points = projection.run::<FoodPoints>(bus, Context::Point, "pnt_", NAME, shutdown.clone());
     async {
-        tokio::join!(products, points);
+        tokio::join!(products, promotions, points);
     }
 }
 
@@ -46,6 +51,26 @@ impl View for Products {
         sold_in.fold(Placement::new(), |placement, country| {
             placement.indexed(COUNTRY, country, ANY_PLACE)
         })
+    }
+}
+
+/// `prm_` streams.
+pub struct Promotions;
+
+impl View for Promotions {
+    type Doc = Promotion;
+    const KIND: &'static str = "promotion";
+
+    fn fold(doc: Option<Promotion>, event: &Envelope) -> Result<Option<Promotion>, BoxError> {
+        let _: PromotionId = event.stream.parse()?;
+        Ok(view::advance(doc, event, view::promotion::fold, view::promotion::skip)?)
+    }
+
+    fn place(doc: &Promotion) -> Placement {
+        if doc.ended {
+            return Placement::new();
+        }
+        Placement::new().indexed(COUNTRY, doc.promotion.country, ANY_PLACE)
     }
 }
 

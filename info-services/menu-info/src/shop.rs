@@ -1,4 +1,4 @@
-//! All that is sold in a country and all its food points, read together and kept for a moment.
+//! All that is sold in a country, all that is taken off its prices and all its food points, read together and kept for a moment.
 //!
 //! Every order page asks for it, and it is the same for everyone.
 
@@ -7,17 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_contracts::geo::Country;
-use mesh_contracts::id::{FoodPointId, ProductId};
+use mesh_contracts::id::{FoodPointId, ProductId, PromotionId};
 use mesh_contracts::menu::RecipeLine;
 use mesh_contracts::order::Need;
 use mesh_contracts::view::point::FoodPoint;
 use mesh_contracts::view::product::Product;
+use mesh_contracts::view::promotion::Promotion;
 use mesh_projection::{ListError, Projection, View};
 use mesh_runtime::Problem;
 use mesh_runtime::problem::with_sources;
 use moka::future::Cache;
 
-use crate::projector::{COUNTRY, FoodPoints, Products};
+use crate::projector::{COUNTRY, FoodPoints, Products, Promotions};
 
 /// Shorter than anyone notices on a menu; under load it saves nearly every read.
 const KEPT_FOR: Duration = Duration::from_millis(500);
@@ -32,6 +33,8 @@ const PAGE_MAX: usize = 200;
 #[derive(Debug)]
 pub struct Shop {
     pub products: Vec<(ProductId, Product)>,
+    /// Those that were not ended; their time may be over or still to come.
+    pub promotions: Vec<(PromotionId, Promotion)>,
     pub points: Vec<(FoodPointId, FoodPoint)>,
 }
 
@@ -92,6 +95,7 @@ impl Shops {
     async fn load(&self, country: Country) -> Result<Shop, ListError> {
         Ok(Shop {
             products: self.all::<Products, _>(country).await?,
+            promotions: self.all::<Promotions, _>(country).await?,
             points: self.all::<FoodPoints, _>(country).await?,
         })
     }

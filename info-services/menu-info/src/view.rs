@@ -1,16 +1,19 @@
-//! Documents as they are answered: a menu, and food points with what their staff alone may see.
+//! Documents as they are answered: a menu, products and promotions as operators made them, and food points with what
+//! their staff alone may see.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use mesh_contracts::geo::{Coordinates, Country, Place};
-use mesh_contracts::id::{FoodPointId, IngredientId, ProductId};
-use mesh_contracts::menu::{Allergen, Names};
+use mesh_contracts::id::{FoodPointId, IngredientId, ProductId, PromotionId};
+use mesh_contracts::menu::{self, Allergen, Names, Slug};
 use mesh_contracts::money::Money;
 use mesh_contracts::order::Kind;
 use mesh_contracts::point::{ClosedBy, Opening};
+use mesh_contracts::promotion;
 use mesh_contracts::user::Role;
 use mesh_contracts::view::point::{self, Stock};
+use mesh_contracts::view::promotion::Promotion;
 use mesh_identity::Caller;
 use serde::Serialize;
 
@@ -30,24 +33,98 @@ pub struct Menu {
 pub struct Product {
     pub id: ProductId,
     pub names: Names,
+    /// The tax is within it.
     pub price: Money,
+    pub tax_bp: u32,
+    /// What takes most off it now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offer: Option<Offer>,
     pub allergens: Vec<Allergen>,
     pub prep_minutes: u16,
+    /// What a customer may change about it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<OptionGroup>,
     /// Whether a portion can be made now.
     pub available: bool,
 }
 
+/// A promotion as it applies to a product without any options.
+#[derive(Debug, Serialize)]
+pub struct Offer {
+    pub promotion: PromotionId,
+    pub names: Names,
+    /// After it.
+    pub price: Money,
+    pub ends_at: Timestamp,
+}
+
+/// A question about a product.
+#[derive(Debug, Serialize)]
+pub struct OptionGroup {
+    pub id: Slug,
+    pub names: Names,
+    pub min: u8,
+    pub max: u8,
+    pub choices: Vec<Choice>,
+}
+
+/// One of its answers.
+#[derive(Debug, Serialize)]
+pub struct Choice {
+    pub id: Slug,
+    pub names: Names,
+    /// What it adds to the price, or takes off if below zero.
+    pub price: Money,
+    pub allergens: Vec<Allergen>,
+}
+
+/// What an operator made, as it stands.
+#[derive(Debug, Serialize)]
+pub struct Made<I, T> {
+    pub id: I,
+    #[serde(flatten)]
+    pub doc: T,
+}
+
+/// Promotions, as operators see them.
+#[derive(Debug, Serialize)]
+pub struct Promotions {
+    pub items: Vec<Made<PromotionId, Promotion>>,
+}
+
+/// Those of a country that are on or to come; their ids tell in which order they were made.
+pub fn promotions(shop: &Shop, now: Timestamp) -> Promotions {
+    let known = shop.promotions.iter();
+    let items = known
+        .filter(|(_, doc)| now < doc.promotion.ends_at)
+        .map(|(id, doc)| Made {
+            id: *id,
+            doc: doc.clone(),
+        });
+    Promotions { items: items.collect() }
+}
+
 /// The menu of a country; `None` if the point is not there.
-pub fn menu(shop: &Shop, country: Country, food_point_id: Option<FoodPointId>) -> Option<Menu> {
+pub fn menu(shop: &Shop, country: Country, food_point_id: Option<FoodPointId>, now: Timestamp) -> Option<Menu> {
     let at = match food_point_id {
         Some(id) => Some(shop.point(id)?),
         None => None,
     };
+    let on: Vec<(PromotionId, &promotion::Promotion)> = shop
+        .promotions
+        .iter()
+        .filter(|(_, known)| known.is_on(now) && known.promotion.is_for(country, food_point_id))
+        .map(|(id, known)| (*id, &known.promotion))
+        .collect();
     let items = shop.products.iter().filter_map(|(id, product)| {
+        let price = product.price_in(country)?;
         Some(Product {
             id: *id,
             names: product.product.names.clone(),
-            price: product.price_in(country)?,
+            price,
+            tax_bp: product.tax_bp_in(country),
+            offer: offer(&on, *id, price),
+            options: options(&product.product, country, price),
             allergens: product.product.allergens.clone(),
             prep_minutes: product.product.prep_minutes,
             available: shop.has(&product.product.recipe, at),
@@ -58,6 +135,38 @@ pub fn menu(shop: &Shop, country: Country, food_point_id: Option<FoodPointId>) -
         food_point_id,
         items: items.collect(),
     })
+}
+
+fn offer(on: &[(PromotionId, &promotion::Promotion)], product: ProductId, price: Money) -> Option<Offer> {
+    let best = promotion::best(on.iter().copied(), product, price)?;
+    let (_, described) = on.iter().find(|(id, _)| *id == best.promotion)?;
+    Some(Offer {
+        promotion: best.promotion,
+        names: described.names.clone(),
+        price: price.minus(best.off).ok()?,
+        ends_at: described.ends_at,
+    })
+}
+
+fn options(product: &menu::Product, country: Country, price: Money) -> Vec<OptionGroup> {
+    let choice = |choice: &menu::Choice| Choice {
+        id: choice.id.clone(),
+        names: choice.names.clone(),
+        price: choice
+            .prices
+            .get(&country)
+            .copied()
+            .unwrap_or(Money::zero(price.currency)),
+        allergens: choice.allergens.clone(),
+    };
+    let group = |group: &menu::OptionGroup| OptionGroup {
+        id: group.id.clone(),
+        names: group.names.clone(),
+        min: group.min,
+        max: group.max,
+        choices: group.choices.iter().map(choice).collect(),
+    };
+    product.options.iter().map(group).collect()
 }
 
 /// A part of the food points, as answered.

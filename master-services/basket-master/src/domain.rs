@@ -9,6 +9,7 @@ use http::StatusCode;
 use jiff::SignedDuration;
 use mesh_contracts::envelope::{BadBody, Envelope};
 use mesh_contracts::id::{OrderId, PaymentId};
+use mesh_contracts::menu::Slug;
 use mesh_contracts::order;
 
 /// A quote's life, on the wall clock: checkout and placing follow each other within a second,
@@ -83,6 +84,12 @@ pub enum Rejection {
     UnknownProduct,
     #[error("the product is not sold in that country")]
     NotSoldHere,
+    #[error("the product has no such option")]
+    UnknownOption { at: usize },
+    #[error("the option is chosen twice")]
+    OptionTwice { at: usize },
+    #[error("the product needs another number of choices")]
+    OptionCount { group: Slug, min: u8, max: u8 },
     #[error("the basket holds products of another country")]
     ForeignCurrency,
     #[error("the basket holds {} different products already", basket::LINES_MAX)]
@@ -107,6 +114,9 @@ impl Rejection {
         match self {
             Self::UnknownProduct => "unknown_product",
             Self::NotSoldHere => "not_sold_here",
+            Self::UnknownOption { .. } => "unknown_option",
+            Self::OptionTwice { .. } => "option_chosen_twice",
+            Self::OptionCount { .. } => "option_count",
             Self::ForeignCurrency => "foreign_currency",
             Self::TooManyLines => "basket_full",
             Self::TotalOutOfRange => "total_out_of_range",
@@ -123,6 +133,9 @@ impl Rejection {
         match self {
             Self::UnknownProduct
             | Self::NotSoldHere
+            | Self::UnknownOption { .. }
+            | Self::OptionTwice { .. }
+            | Self::OptionCount { .. }
             | Self::ForeignCurrency
             | Self::TooManyLines
             | Self::TotalOutOfRange

@@ -12,6 +12,11 @@ impl From<Rejection> for Problem {
         };
         match rejection {
             Rejection::BasketChanged { version } => problem.with("basket_version", version),
+            Rejection::UnknownOption { at } => problem.field(format!("options[{at}]"), "is no option of this product"),
+            Rejection::OptionTwice { at } => problem.field(format!("options[{at}]"), "is chosen already"),
+            Rejection::OptionCount { group, min, max } => {
+                problem.field("options", format!("must have {min} to {max} of {group}"))
+            }
             Rejection::UnknownProduct
             | Rejection::NotSoldHere
             | Rejection::ForeignCurrency

@@ -25,6 +25,7 @@ use mesh_runtime::{Problem, server};
 use uuid::Uuid;
 
 use crate::domain::{QUOTE_VALID, REOPEN_AFTER, Rejection, basket, payment};
+use crate::store::Promotions;
 use crate::{App, webhook};
 
 /// Who fills gaps from our feed, and who audits it.
@@ -56,19 +57,28 @@ async fn set_line(
     Json(line): Json<SetLine>,
 ) -> Result<Response, Problem> {
     caller.require(Role::Customer)?;
-    let menu = app
-        .tables
-        .product(product)
-        .await
-        .map_err(|err| Problem::unavailable("postgres", err))?;
-    let SetLine { quantity, country } = line;
+    let id = caller.subject.basket();
+    let known = app.tables.product(product).await.map_err(unavailable)?;
+    let (known_since, menu) = known.unzip();
+    let SetLine {
+        quantity,
+        country,
+        options,
+    } = line;
     let command = basket::Command::SetLine {
         product,
         quantity,
         country,
+        options,
         menu: menu.map(Box::new),
     };
-    app.change_basket(&caller, if_match, command).await
+    let answer = app.change_basket(&caller, if_match, command).await?;
+    app.tables.note_line(id, product).await.map_err(unavailable)?;
+    // Whoever changed the menu in between may have looked for baskets before the note was there.
+    if app.tables.product_version(product).await.map_err(unavailable)? != known_since {
+        app.reprice(id).await.map_err(unavailable)?;
+    }
+    Ok(answer)
 }
 
 async fn remove_line(
@@ -95,8 +105,14 @@ async fn checkout(
     }
     let token = token_of(&asked.payment)?;
     let key = CommandKey::new(&customer.to_string(), "checkout", &asked.order.to_string(), &asked);
-    let command = basket::Command::Checkout(app.checkout_of(customer, &asked));
-    let decide = move |basket: Option<&Basket>, _now| basket::decide(basket, &command);
+    // Nothing is sold at a price that is no more: the customer sees the new one and decides again.
+    let country = app.reprice(customer.basket()).await.map_err(unavailable)?;
+    let promotions = match country {
+        Some(country) => app.tables.promotions(country).await.map_err(unavailable)?,
+        None => Promotions::default(),
+    };
+    let command = basket::Command::Checkout(app.checkout_of(customer, &asked, promotions));
+    let decide = move |basket: Option<&Basket>, now| basket::decide(basket, &command, now);
     let outcome = app
         .baskets
         .submit(customer.basket(), Request::command(caller.actor(), key), decide)
@@ -162,7 +178,7 @@ impl App {
     ) -> Result<Response, Problem> {
         let id = caller.subject.basket();
         let request = Request::by(caller.actor()).if_match(version);
-        let decide = move |basket: Option<&Basket>, _now| basket::decide(basket, &command);
+        let decide = move |basket: Option<&Basket>, now| basket::decide(basket, &command, now);
         let outcome = self.baskets.submit(id, request, decide).await?;
         if outcome.answer.version == 0 {
             // Nothing was ever in it, so there is no stream to show.
@@ -176,7 +192,7 @@ impl App {
         Ok(answer(outcome, &self.signer))
     }
 
-    fn checkout_of(&self, customer: UserId, asked: &api::Checkout) -> basket::Checkout {
+    fn checkout_of(&self, customer: UserId, asked: &api::Checkout, promotions: Promotions) -> basket::Checkout {
         let valid_until = after(self.clock().wall(), QUOTE_VALID);
         basket::Checkout {
             basket: customer.basket(),
@@ -185,6 +201,8 @@ impl App {
             method: asked.payment.method,
             valid_until,
             reopen_at: self.clock().business_at(after(valid_until, REOPEN_AFTER)),
+            pinned: asked.food_point,
+            promotions,
         }
     }
 
@@ -219,14 +237,12 @@ impl App {
     }
 
     async fn keep_token(&self, key: &str, order: OrderId, token: &str) -> Result<(), Problem> {
-        let kept = self.tables.keep_token(key, order, token).await;
-        kept.map_err(|err| Problem::unavailable("postgres", err))
+        self.tables.keep_token(key, order, token).await.map_err(unavailable)
     }
 
     /// The answer to the call in flight, if it is that call's.
     async fn hear_webhook(&self, notice: webhook::Notice) -> Result<(), Problem> {
         let id: PaymentId = notice.order.payment();
-        let unavailable = |err| Problem::unavailable("postgres", err);
         let recent = self.payments.recent(id).await.map_err(unavailable)?;
         if recent.is_some_and(|(payment, _)| payment::is_answered(&payment, &notice.key)) {
             // Nearly always: the answer to our call was faster.
@@ -251,6 +267,10 @@ impl App {
             .await?;
         Ok(())
     }
+}
+
+fn unavailable(err: impl std::fmt::Display) -> Problem {
+    Problem::unavailable("postgres", err)
 }
 
 /// The card's token; `None` for cash. Either must go with its method.

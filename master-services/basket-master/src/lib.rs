@@ -7,6 +7,7 @@ pub mod error;
 
 pub mod http;
 pub mod reactions;
+pub mod reprice;
 
 pub mod provider;
 pub mod settle;

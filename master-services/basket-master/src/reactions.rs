@@ -3,7 +3,7 @@
 use mesh_bus::Bus;
 use mesh_bus::feed::Feeds;
 use mesh_contracts::envelope::Envelope;
-use mesh_contracts::id::{BasketId, OrderId};
+use mesh_contracts::id::{BasketId, OrderId, ProductId};
 use mesh_contracts::subject::Context;
 use mesh_contracts::view::basket::Basket;
 use mesh_contracts::view::payment::Payment;
@@ -24,11 +24,11 @@ pub async fn hear_orders(app: &App, bus: &Bus, feeds: &Feeds, drained: Part, shu
         .await;
 }
 
-/// Products say what they cost and where.
+/// Products say what they cost and where, promotions what comes off that.
 pub async fn hear_menu(app: &App, bus: &Bus, feeds: &Feeds, drained: Part, shutdown: Shutdown) {
     let inbox = Inbox::new(app.store(), bus, feeds, NAME);
     inbox
-        .run(Context::Menu, drained, shutdown, |event| hear_product(app, event))
+        .run(Context::Menu, drained, shutdown, |event| hear_the_menu(app, event))
         .await;
 }
 
@@ -57,29 +57,46 @@ async fn hear_order(app: &App, event: Envelope) -> Result<Handled, Fault> {
     Ok(handled)
 }
 
-async fn hear_product(app: &App, event: Envelope) -> Result<Handled, Fault> {
+async fn hear_the_menu(app: &App, event: Envelope) -> Result<Handled, Fault> {
     // Gated by its version, so that the mark may follow in a transaction of its own.
-    app.tables.hear_product(&event).await.map_err(|err| match err {
+    let heard = match event.stream.parse::<ProductId>() {
+        Ok(_) => app.tables.hear_product(&event).await,
+        Err(_) => app.tables.hear_promotion(&event).await,
+    };
+    heard.map_err(|err| match err {
         TableError::Database(err) => Fault::later(err),
         TableError::Body(err) => Fault::poison(err),
     })?;
+    // A promotion changes no basket: what it takes off is known at checkout.
+    if let Ok(product) = event.stream.parse::<ProductId>() {
+        app.reprice_all(&event, product).await?;
+    }
     Ok(Handled::Ignored)
 }
 
 async fn reopen(app: &App, feeds: &Feeds, timer: Timer) -> Result<(), BoxError> {
     let id: BasketId = timer.stream.parse()?;
     let checkout = app.baskets.load(id).await?.and_then(|(basket, _)| basket.checkout);
-    let never_placed = match checkout {
+    let never_placed = match &checkout {
         Some(checkout) => was_never_placed(feeds, checkout.order).await?.then_some(checkout.order),
         None => None,
     };
-    let decide = move |basket: Option<&Basket>, _now| match never_placed {
-        Some(order) => basket::decide(basket, &basket::Command::Reopen { order }),
+    let decide = move |basket: Option<&Basket>, now| match never_placed {
+        Some(order) => basket::decide(basket, &basket::Command::Reopen { order }, now),
         None => Ok(Vec::new()),
     };
     app.baskets.submit(id, Request::timer(NAME, &timer), decide).await?;
-    if let Some(order) = never_placed {
-        app.tables.drop_tokens_of(order);
+    match (never_placed, checkout) {
+        (Some(order), _) => {
+            app.tables.drop_tokens_of(order);
+            // The menu may have changed while the lines were away.
+            app.reprice(id).await?;
+        }
+        (None, Some(placed)) => {
+            let lines = placed.quote.lines.iter();
+            app.tables.forget_lines(id, lines.map(|line| line.product)).await?;
+        }
+        (None, None) => {}
     }
     Ok(())
 }

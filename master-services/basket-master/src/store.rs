@@ -1,4 +1,5 @@
-//! What basket-master keeps beside the engine's tables: products as it heard of them, and payment tokens.
+//! What basket-master keeps beside the engine's tables: products and promotions as it heard of them, which baskets
+//! may hold which product, and payment tokens.
 //!
 //! Tokens are written to no log and no event, and go as soon as the provider has answered.
 
@@ -7,11 +8,14 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use mesh_contracts::envelope::{BadBody, Envelope};
-use mesh_contracts::id::{OrderId, PaymentId, ProductId};
+use mesh_contracts::geo::Country;
+use mesh_contracts::id::{BasketId, OrderId, PaymentId, ProductId, PromotionId};
+use mesh_contracts::promotion::Promotion;
 use mesh_contracts::view;
 use mesh_contracts::view::product::{self, Product};
+use mesh_contracts::view::promotion;
 use mesh_runtime::Shutdown;
-use moka::sync::Cache;
+use moka::future::Cache;
 use sqlx::PgPool;
 use sqlx::types::Json;
 use tokio::sync::Notify;
@@ -22,9 +26,15 @@ use crate::domain::payment::DRIVE;
 /// than any payment window, at any clock rate.
 const TOKEN_LIFE: SignedDuration = SignedDuration::from_hours(24);
 
-/// How old a known product may be: an update is heard within moments, and a quote has its price for minutes.
-const PRODUCT_FRESH: Duration = Duration::from_secs(2);
-const PRODUCTS_MAX: u64 = 10_000;
+/// Far longer than it takes from looking at a basket to forgetting what was not in it: whoever noted a line
+/// meanwhile keeps the note.
+const LINE_SETTLED: SignedDuration = SignedDuration::from_secs(30);
+
+/// How old the known promotions may be: every checkout asks for them, and they change by the day.
+const PROMOTIONS_FRESH: Duration = Duration::from_secs(1);
+
+/// Countries whose promotions are kept.
+const COUNTRIES_MAX: u64 = 64;
 
 /// A token is asked for within seconds of its checkout; later it is read again.
 const TOKEN_AT_HAND: Duration = Duration::from_secs(60);
@@ -33,11 +43,14 @@ const TOKENS_MAX: u64 = 10_000;
 /// Tokens that have no use any more go together, so often.
 const DROP_PERIOD: Duration = Duration::from_secs(1);
 
+/// Those of one country.
+pub type Promotions = Arc<[(PromotionId, Promotion)]>;
+
 /// The master's own tables. Clones share what is at hand.
 #[derive(Clone)]
 pub struct Tables {
     pool: PgPool,
-    products: Cache<ProductId, Arc<Product>>,
+    promotions: Cache<Country, Promotions>,
     tokens: Cache<String, Arc<str>>,
     useless: Arc<Useless>,
 }
@@ -60,33 +73,147 @@ pub enum TableError {
 
 impl Tables {
     pub fn new(pool: PgPool) -> Self {
+        let promotions = Cache::builder()
+            .max_capacity(COUNTRIES_MAX)
+            .time_to_live(PROMOTIONS_FRESH)
+            .build();
+        let tokens = Cache::builder()
+            .max_capacity(TOKENS_MAX)
+            .time_to_live(TOKEN_AT_HAND)
+            .build();
         Self {
             pool,
-            products: Cache::builder()
-                .max_capacity(PRODUCTS_MAX)
-                .time_to_live(PRODUCT_FRESH)
-                .build(),
-            tokens: Cache::builder()
-                .max_capacity(TOKENS_MAX)
-                .time_to_live(TOKEN_AT_HAND)
-                .build(),
+            promotions,
+            tokens,
             useless: Arc::default(),
         }
     }
 
-    pub async fn product(&self, id: ProductId) -> Result<Option<Product>, sqlx::Error> {
-        if let Some(product) = self.products.get(&id) {
-            return Ok(Some(Product::clone(&product)));
-        }
-        let row: Option<(Json<Product>,)> = sqlx::query_as("select document from products where product_id = $1")
+    /// What the menu says of a product, and since which version.
+    pub async fn product(&self, id: ProductId) -> Result<Option<(i64, Product)>, sqlx::Error> {
+        let row: Option<(i64, Json<Product>)> =
+            sqlx::query_as("select version, document from products where product_id = $1")
+                .bind(id.to_string())
+                .fetch_optional(&self.pool)
+                .await?;
+        Ok(row.map(|(version, Json(product))| (version, product)))
+    }
+
+    /// Notes that a basket holds a product, for changes of the menu to find.
+    pub async fn note_line(&self, basket: BasketId, product: ProductId) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "insert into basket_lines (product_id, basket_id) values ($1, $2)
+             on conflict (product_id, basket_id) do update set noted_at = now()",
+        )
+        .bind(product.to_string())
+        .bind(basket.to_string())
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Since which version the menu says what it says of a product.
+    pub async fn product_version(&self, id: ProductId) -> Result<Option<i64>, sqlx::Error> {
+        sqlx::query_scalar("select version from products where product_id = $1")
             .bind(id.to_string())
             .fetch_optional(&self.pool)
-            .await?;
-        let product = row.map(|(Json(product),)| product);
-        if let Some(product) = &product {
-            self.products.insert(id, Arc::new(product.clone()));
-        }
-        Ok(product)
+            .await
+    }
+
+    /// What the menu says of these; what is not known is missing.
+    pub async fn products(
+        &self,
+        ids: impl Iterator<Item = ProductId>,
+    ) -> Result<Vec<(ProductId, Product)>, sqlx::Error> {
+        let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
+        let rows: Vec<(String, Json<Product>)> =
+            sqlx::query_as("select product_id, document from products where product_id = any($1)")
+                .bind(&ids)
+                .fetch_all(&self.pool)
+                .await?;
+        let known = rows.into_iter();
+        Ok(known
+            .filter_map(|(id, Json(product))| Some((id.parse().ok()?, product)))
+            .collect())
+    }
+
+    /// Up to `limit` baskets after `after` that may hold a product, in the order of their ids.
+    pub async fn baskets_with(&self, product: ProductId, after: &str, limit: i64) -> Result<Vec<String>, sqlx::Error> {
+        sqlx::query_scalar(
+            "select basket_id from basket_lines where product_id = $1 and basket_id > $2 order by basket_id limit $3",
+        )
+        .bind(product.to_string())
+        .bind(after)
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await
+    }
+
+    /// The basket was seen without these; what was noted since then is kept.
+    pub async fn forget_lines(
+        &self,
+        basket: BasketId,
+        products: impl Iterator<Item = ProductId>,
+    ) -> Result<(), sqlx::Error> {
+        let products: Vec<String> = products.map(|product| product.to_string()).collect();
+        sqlx::query(
+            "delete from basket_lines where basket_id = $1 and product_id = any($2)
+             and noted_at < now() - make_interval(secs => $3)",
+        )
+        .bind(basket.to_string())
+        .bind(&products)
+        .bind(LINE_SETTLED.as_secs_f64())
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Those of a country that were not ended, whatever their time.
+    pub async fn promotions(&self, country: Country) -> Result<Promotions, Arc<sqlx::Error>> {
+        let read = self.read_promotions(country);
+        self.promotions.try_get_with(country, read).await
+    }
+
+    async fn read_promotions(&self, country: Country) -> Result<Promotions, sqlx::Error> {
+        let rows: Vec<(String, Json<promotion::Promotion>)> =
+            sqlx::query_as("select promotion_id, document from promotions where country = $1 and not ended")
+                .bind(country.as_str())
+                .fetch_all(&self.pool)
+                .await?;
+        let known = rows.into_iter();
+        let promotions = known.filter_map(|(id, Json(known))| Some((id.parse().ok()?, known.promotion)));
+        Ok(promotions.collect())
+    }
+
+    /// Folds an event of a promotion into its document. A repeat changes nothing.
+    pub async fn hear_promotion(&self, envelope: &Envelope) -> Result<(), TableError> {
+        let row: Option<(i64, Json<promotion::Promotion>)> =
+            sqlx::query_as("select version, document from promotions where promotion_id = $1")
+                .bind(&envelope.stream)
+                .fetch_optional(&self.pool)
+                .await?;
+        let before = match row {
+            Some((version, _)) if version.cast_unsigned() >= envelope.version => return Ok(()),
+            Some((_, Json(promotion))) => Some(promotion),
+            None => None,
+        };
+        let after = view::advance(before, envelope, promotion::fold, promotion::skip)?;
+        let Some(after) = after else { return Ok(()) };
+        sqlx::query(
+            "insert into promotions (promotion_id, version, country, ended, document) values ($1, $2, $3, $4, $5)
+             on conflict (promotion_id) do update set version = excluded.version, country = excluded.country,
+                 ended = excluded.ended, document = excluded.document
+             where promotions.version < excluded.version",
+        )
+        .bind(&envelope.stream)
+        .bind(envelope.version.cast_signed())
+        .bind(after.promotion.country.as_str())
+        .bind(after.ended)
+        .bind(Json(&after))
+        .execute(&self.pool)
+        .await?;
+        self.promotions.invalidate_all();
+        Ok(())
     }
 
     /// Folds an event of a product into its document. A repeat changes nothing.
@@ -113,9 +240,6 @@ impl Tables {
         .bind(Json(&after))
         .execute(&self.pool)
         .await?;
-        if let Ok(id) = envelope.stream.parse::<ProductId>() {
-            self.products.invalidate(&id);
-        }
         Ok(())
     }
 
@@ -131,13 +255,13 @@ impl Tables {
         .execute(&self.pool)
         .await?;
         if kept.rows_affected() == 1 {
-            self.tokens.insert(key.to_owned(), token.into());
+            self.tokens.insert(key.to_owned(), token.into()).await;
         }
         Ok(())
     }
 
     pub async fn token(&self, key: &str) -> Result<Option<String>, sqlx::Error> {
-        if let Some(token) = self.tokens.get(key) {
+        if let Some(token) = self.tokens.get(key).await {
             return Ok(Some(token.to_string()));
         }
         sqlx::query_scalar("select token from payment_tokens where provider_key = $1")
@@ -148,7 +272,7 @@ impl Tables {
 
     /// The call has its answer.
     pub async fn drop_token(&self, key: &str) -> Result<(), sqlx::Error> {
-        self.tokens.invalidate(key);
+        self.tokens.invalidate(key).await;
         sqlx::query("delete from payment_tokens where provider_key = $1")
             .bind(key)
             .execute(&self.pool)
@@ -192,7 +316,7 @@ impl Tables {
                 .fetch_all(&self.pool)
                 .await?;
         for key in keys {
-            self.tokens.invalidate(&key);
+            self.tokens.invalidate(&key).await;
         }
         Ok(())
     }

@@ -7,8 +7,9 @@ use crate::domain::Rejection;
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         match rejection {
-            Rejection::NoSuchProduct => Problem::not_found(),
-            Rejection::AlreadyCreated => Problem::conflict("already_created", "the product exists already"),
+            Rejection::NoSuchProduct | Rejection::NoSuchPromotion => Problem::not_found(),
+            Rejection::AlreadyCreated => Problem::conflict("already_created", "it exists already"),
+            Rejection::PromotionEnded => Problem::conflict("promotion_ended", "the promotion is over"),
             Rejection::Retired => Problem::conflict("product_retired", "the product is not sold any more"),
             Rejection::ForeignCurrency { country, expected } => {
                 Problem::invalid().field(format!("prices.{country}.currency"), format!("must be {expected}"))

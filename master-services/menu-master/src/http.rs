@@ -4,10 +4,11 @@ use axum::Router;
 use axum::extract::{OriginalUri, State};
 use axum::response::Response;
 use axum::routing::{patch, post};
-use mesh_contracts::id::ProductId;
-use mesh_contracts::menu;
+use mesh_contracts::id::{ProductId, PromotionId};
 use mesh_contracts::user::Role;
 use mesh_contracts::view::product::Product;
+use mesh_contracts::view::promotion::Promotion;
+use mesh_contracts::{menu, promotion};
 use mesh_eventstore::http::{IdempotencyKey, IfMatch, answer};
 use mesh_eventstore::{CommandKey, Outcome, Request, SubmitError, feed};
 use mesh_identity::Caller;
@@ -16,6 +17,7 @@ use mesh_runtime::extract::Path;
 use mesh_runtime::json::Json;
 use mesh_runtime::{Problem, server};
 
+use crate::domain::promotion::{self as promotions, Command as Announce};
 use crate::domain::{self, Command, Rejection};
 use crate::{App, store};
 
@@ -43,6 +45,8 @@ pub fn router(app: App) -> Router {
     let commands = Router::new()
         .route("/products", post(create))
         .route("/products/{id}", patch(update).delete(retire))
+        .route("/promotions", post(announce))
+        .route("/promotions/{id}", patch(change).delete(end))
         .layer(peer::allow(&[GATEWAY]))
         .with_state(app);
     server::with_layers(commands.merge(feed))
@@ -84,12 +88,84 @@ async fn retire(
 ) -> Result<Response, Problem> {
     caller.require(Role::Operator)?;
     let request = Request::by(caller.actor()).if_match(if_match.0);
-    let decide = |product: Option<&Product>, _now| domain::decide(product, Command::Retire, &domain::Currencies::new());
+    let decide = |product: Option<&Product>, _now| domain::decide(product, Command::Retire, &domain::Known::default());
     let outcome = app.products.submit(id, request, decide).await.map_err(Problem::from)?;
     Ok(answer(outcome, &app.signer))
 }
 
+async fn announce(
+    State(app): State<App>,
+    caller: Caller,
+    key: IdempotencyKey,
+    OriginalUri(uri): OriginalUri,
+    Json(promotion): Json<promotion::Promotion>,
+) -> Result<Response, Problem> {
+    caller.require(Role::Operator)?;
+    let route = format!("POST {}", uri.path());
+    let key = CommandKey::new(&caller.subject.to_string(), &route, &key.0, &promotion);
+    // As with products.
+    let id = PromotionId(key.id);
+    let known = app.known_of(&promotion).await?;
+    let request = Request::command(caller.actor(), key).created();
+    app.promote(id, request, Announce::Create(promotion), known).await
+}
+
+async fn change(
+    State(app): State<App>,
+    caller: Caller,
+    if_match: IfMatch,
+    Path(id): Path<PromotionId>,
+    Json(promotion): Json<promotion::Promotion>,
+) -> Result<Response, Problem> {
+    caller.require(Role::Operator)?;
+    let known = app.known_of(&promotion).await?;
+    let request = Request::by(caller.actor()).if_match(if_match.0);
+    app.promote(id, request, Announce::Change(promotion), known).await
+}
+
+async fn end(
+    State(app): State<App>,
+    caller: Caller,
+    if_match: IfMatch,
+    Path(id): Path<PromotionId>,
+) -> Result<Response, Problem> {
+    caller.require(Role::Operator)?;
+    let request = Request::by(caller.actor()).if_match(if_match.0);
+    app.promote(id, request, Announce::End, promotions::Known::default())
+        .await
+}
+
 impl App {
+    async fn promote(
+        &self,
+        id: PromotionId,
+        request: Request,
+        command: Announce,
+        known: promotions::Known,
+    ) -> Result<Response, Problem> {
+        let decide = move |before: Option<&Promotion>, now| promotions::decide(before, command.clone(), &known, now);
+        let outcome = self.promotions.submit(id, request, decide).await?;
+        Ok(answer(outcome, &self.signer))
+    }
+
+    /// What the menu knows of what a promotion names. It may change the next moment; no discount depends on that.
+    async fn known_of(&self, promotion: &promotion::Promotion) -> Result<promotions::Known, Problem> {
+        let unavailable = |err: &dyn std::fmt::Display| Problem::unavailable("postgres", err);
+        let currency = store::currency(self.products.store().pool(), promotion.country)
+            .await
+            .map_err(|err| unavailable(&err))?;
+        let mut known = promotions::Known {
+            currency,
+            ..promotions::Known::default()
+        };
+        // Longer lists are refused anyway.
+        for id in promotion.products.iter().take(promotions::PRODUCTS_MAX) {
+            let loaded = self.products.load(*id).await.map_err(|err| unavailable(&err))?;
+            known.products.extend(loaded.map(|(product, _version)| (*id, product)));
+        }
+        Ok(known)
+    }
+
     async fn describe(
         &self,
         id: ProductId,
@@ -108,7 +184,7 @@ impl App {
         Ok(answer(outcome, &self.signer))
     }
 
-    /// The event and the currencies that it fixes commit together, or neither.
+    /// The event, the currencies that it fixes and the ingredients that it names commit together, or neither.
     async fn try_describe(
         &self,
         id: ProductId,
@@ -119,10 +195,8 @@ impl App {
         let unavailable = |err: sqlx::Error| SubmitError::Unavailable(err.to_string());
         let store = self.products.store();
         let mut tx = store.pool().begin().await.map_err(unavailable)?;
-        let currencies = store::fix_currencies(&mut tx, &product.prices)
-            .await
-            .map_err(unavailable)?;
-        let decide = |before: Option<&Product>, _now| domain::decide(before, command(product), &currencies);
+        let known = store::make_known(&mut tx, &product).await.map_err(unavailable)?;
+        let decide = |before: Option<&Product>, _now| domain::decide(before, command(product), &known);
         let pending = self.products.submit_in(&mut tx, id, request, decide).await?;
         if pending.outcome.replayed {
             tx.rollback().await.map_err(unavailable)?;

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::envelope::Actor;
 use crate::geo::{Coordinates, Country, Place};
 use crate::id::{AddressId, FoodPointId, OrderId, UserId};
+use crate::menu::Pick;
 use crate::order::{Destination, Kind, Method, Quote, Reason};
 use crate::point::WasteReason;
 use crate::user::Role;
@@ -218,6 +219,9 @@ pub struct SetLine {
     pub quantity: Quantity,
     /// In which country; a basket has one.
     pub country: Country,
+    /// What the customer chose of the product's options, for every portion of the line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<Pick>,
 }
 
 /// How an order is to be paid.
@@ -261,6 +265,9 @@ pub struct Checkout {
     pub basket_version: u64,
     /// Kept outside the events.
     pub payment: Payment,
+    /// The only food point to ask: its own promotions apply, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub food_point: Option<FoodPointId>,
 }
 
 /// basket-master's answer to [`Checkout`].

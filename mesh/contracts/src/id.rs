@@ -130,6 +130,8 @@ ids! {
     PaymentId = "pay";
     /// A product of the menu.
     ProductId = "prd";
+    /// A promotion of the menu.
+    PromotionId = "prm";
     /// An ingredient that recipes need and food points stock.
     IngredientId = "ing";
     /// A food point: a kitchen with its stock and its pool.

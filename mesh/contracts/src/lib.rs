@@ -14,6 +14,7 @@ pub mod money;
 pub mod order;
 pub mod payment;
 pub mod point;
+pub mod promotion;
 pub mod subject;
 pub mod table;
 pub mod user;

@@ -14,6 +14,9 @@ MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD 
 QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD \
 TZS UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XOF XPF YER ZAR ZMW";
 
+/// All of an amount, in basis points: hundredths of a percent.
+pub const WHOLE_BP: u32 = 10_000;
+
 /// Why an amount could not be computed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MoneyError {
@@ -140,6 +143,21 @@ impl Money {
         Ok(Self { amount, ..self })
     }
 
+    /// So many hundredths of a percent of it, rounded down. At most all of it is asked for.
+    pub fn share(self, basis_points: u32) -> Self {
+        let share = i128::from(self.amount) * i128::from(basis_points.min(WHOLE_BP)) / i128::from(WHOLE_BP);
+        let amount = i64::try_from(share).expect("a part of 64 bits has 64 bits");
+        Self { amount, ..self }
+    }
+
+    /// The tax within it, if it was added at this rate; rounded to the nearest minor unit, halves up.
+    pub fn tax_within(self, rate_bp: u32) -> Self {
+        let (rate, gross) = (i128::from(rate_bp), i128::from(WHOLE_BP) + i128::from(rate_bp));
+        let tax = (i128::from(self.amount) * rate * 2 + gross).div_euclid(gross * 2);
+        let amount = i64::try_from(tax).expect("a part of 64 bits has 64 bits");
+        Self { amount, ..self }
+    }
+
     /// The sum of many; zero of `currency` for none.
     pub fn sum(currency: Currency, amounts: impl IntoIterator<Item = Self>) -> Result<Self, MoneyError> {
         amounts.into_iter().try_fold(Self::zero(currency), Self::plus)
@@ -180,6 +198,19 @@ mod tests {
             Money::new(i64::MIN, Currency::EUR).minus(euro),
             Err(MoneyError::Overflow)
         );
+    }
+
+    #[test]
+    fn a_share_is_rounded_down_and_the_tax_within_to_the_nearest() {
+        let euro = |cents| Money::new(cents, Currency::EUR);
+        assert_eq!(euro(890).share(1_500), euro(133));
+        assert_eq!(euro(890).share(20_000), euro(890), "never more than all of it");
+        assert_eq!(euro(i64::MAX).share(WHOLE_BP), euro(i64::MAX));
+        // 8.90 with 7 % in it is 8.3178 and 0.5822.
+        assert_eq!(euro(890).tax_within(700), euro(58));
+        assert_eq!(euro(3).tax_within(WHOLE_BP), euro(2), "1.5, halves up");
+        assert_eq!(euro(890).tax_within(0), euro(0));
+        assert_eq!(euro(i64::MAX).tax_within(WHOLE_BP), euro(i64::MAX / 2 + 1));
     }
 
     #[test]

@@ -12,7 +12,8 @@ use utoipa::ToSchema;
 
 use crate::envelope::events;
 use crate::geo::{Coordinates, Country, Place};
-use crate::id::{AddressId, BasketId, CourierId, FoodPointId, IngredientId, ProductId, UserId};
+use crate::id::{AddressId, BasketId, CourierId, FoodPointId, IngredientId, ProductId, PromotionId, UserId};
+use crate::menu::Chosen;
 use crate::money::Money;
 use crate::point::HoldRefusal;
 
@@ -162,8 +163,56 @@ pub struct QuoteLine {
     pub product: ProductId,
     /// How many portions.
     pub quantity: u32,
-    /// Price of one.
+    /// Price of one, its options included; what a promotion takes off is not taken off here.
     pub unit_price: Money,
+    /// What the customer chose, for every portion.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<Chosen>,
+    /// The tax within the price, in basis points.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tax_bp: u32,
+    /// The tax within what is paid for the line; nothing where no tax is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tax: Option<Money>,
+    /// What a promotion takes off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discount: Option<PriceOff>,
+}
+
+/// What one promotion takes off one portion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PriceOff {
+    /// Which.
+    pub promotion: PromotionId,
+    /// Of one portion's price; always less than that.
+    pub off: Money,
+}
+
+impl QuoteLine {
+    /// A product as it is on the menu: no options, no tax, no promotion.
+    pub fn plain(product: ProductId, quantity: u32, unit_price: Money) -> Self {
+        Self {
+            product,
+            quantity,
+            unit_price,
+            options: Vec::new(),
+            tax_bp: 0,
+            tax: None,
+            discount: None,
+        }
+    }
+
+    /// What the customer pays for all of its portions; `None` if no number holds it.
+    pub fn paid(&self) -> Option<Money> {
+        let off = self
+            .discount
+            .map_or(Money::zero(self.unit_price.currency), |discount| discount.off);
+        self.unit_price.minus(off).ok()?.times(self.quantity).ok()
+    }
+}
+
+pub(crate) fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// What basket-master froze at checkout.

@@ -13,7 +13,7 @@ pub enum Context {
     Order,
     /// Baskets and payments.
     Basket,
-    /// Products.
+    /// Products and promotions.
     Menu,
     /// Food points.
     Point,
@@ -63,7 +63,7 @@ impl Context {
         match stream.split_once('_')?.0 {
             "ord" => Some(Self::Order),
             "bas" | "pay" => Some(Self::Basket),
-            "prd" => Some(Self::Menu),
+            "prd" | "prm" => Some(Self::Menu),
             "pnt" => Some(Self::Point),
             "cou" | "dlv" => Some(Self::Courier),
             "usr" => Some(Self::User),

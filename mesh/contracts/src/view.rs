@@ -10,6 +10,7 @@ pub mod payment;
 pub mod person;
 pub mod point;
 pub mod product;
+pub mod promotion;
 
 use jiff::Timestamp;
 

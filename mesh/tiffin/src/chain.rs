@@ -95,9 +95,10 @@ pub async fn load(api: &Api, operator: &Credentials, data_dir: &Path, steps: &St
         api: api.clone(),
     };
     let shops = places::shops();
-    let calls = menu::PRODUCTS.len() + shops.len() * (1 + menu::INGREDIENTS.len()) + people.len();
+    let calls = menu::PRODUCTS.len() + 1 + shops.len() * (1 + menu::INGREDIENTS.len()) + people.len();
     steps.count("loading the demonstration chain", calls);
     let products = loader.products(steps).await?;
+    loader.promotion(&products, steps).await?;
     let shops = loader.shops(shops, steps).await?;
     let people = loader.people(people, &shops, steps).await?;
     let chain = Chain {
@@ -134,6 +135,17 @@ impl Loader {
             })
         });
         stream::iter(created).buffered(AT_ONCE).try_collect().await
+    }
+
+    async fn promotion(&self, products: &[Sold], steps: &Steps) -> Result<()> {
+        let promoted = products.iter().find(|sold| sold.name == menu::PROMOTED);
+        let promotion = menu::promotion(promoted.context("what is promoted must be sold")?.id);
+        self.operator
+            .create_promotion(&promotion, "chain/promotion/green-month")
+            .await
+            .context("announcing the promotion")?;
+        steps.one_more();
+        Ok(())
     }
 
     async fn shops(&self, shops: Vec<places::Spot>, steps: &Steps) -> Result<Vec<Shop>> {

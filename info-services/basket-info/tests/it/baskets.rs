@@ -2,7 +2,7 @@
 
 use http::header;
 use jiff::Timestamp;
-use mesh_contracts::basket::Event;
+use mesh_contracts::basket::{Event, Unavailable};
 use mesh_contracts::geo::Country;
 use mesh_contracts::id::{OrderId, ProductId};
 use mesh_contracts::money::{Currency, Money};
@@ -26,6 +26,8 @@ pub fn set(product: ProductId, quantity: u32) -> Event {
         product,
         quantity,
         unit_price: Money::new(450, Currency::EUR),
+        options: Vec::new(),
+        tax_bp: 0,
     }
 }
 
@@ -66,6 +68,43 @@ async fn a_basket_shows_its_lines_and_what_they_cost() {
 }
 
 #[tokio::test]
+async fn a_basket_shows_what_the_menu_changed_until_its_customer_acts() {
+    world::run(async |world| {
+        let ann = customer(1);
+        let id = ann.subject.basket();
+        let (club, soup) = (CLUB, ProductId::new_v7());
+        let euros = |cents| Money::new(cents, Currency::EUR);
+        let dearer = Event::Repriced {
+            product: club,
+            was: euros(450),
+            unit_price: euros(490),
+            options: Vec::new(),
+            tax_bp: 0,
+        };
+        let gone = Event::LineUnavailable {
+            product: soup,
+            was: euros(450),
+            reason: Unavailable::Retired,
+        };
+        let events = [set(club, 2), set(soup, 1), dearer, gone];
+        let version = world.baskets.tell_all(id, events).await;
+        let basket = world.gateway.get_after("/basket", &ann, id, version).await.json();
+        assert_eq!(basket["total"], json!({ "amount": 980, "currency": "EUR" }));
+        assert_eq!(
+            basket["changes"],
+            json!([
+                { "product": club, "was": euros(450), "now": euros(490) },
+                { "product": soup, "was": euros(450), "now": null, "reason": "retired" },
+            ])
+        );
+        let version = world.baskets.tell_all(id, [set(club, 3)]).await;
+        let basket = world.gateway.get_after("/basket", &ann, id, version).await.json();
+        assert!(basket["changes"].is_null(), "{basket}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_checked_out_basket_shows_what_was_frozen() {
     world::run(async |world| {
         let ann = customer(1);
@@ -74,11 +113,7 @@ async fn a_checked_out_basket_shows_what_was_frozen() {
             basket: id,
             basket_version: 1,
             country: germany(),
-            lines: vec![QuoteLine {
-                product: CLUB,
-                quantity: 2,
-                unit_price: Money::new(450, Currency::EUR),
-            }],
+            lines: vec![QuoteLine::plain(CLUB, 2, Money::new(450, Currency::EUR))],
             total: Money::new(900, Currency::EUR),
             method: Method::Cash,
             valid_until: Timestamp::UNIX_EPOCH,

@@ -39,6 +39,7 @@ pub fn product(name: &str, ingredient: IngredientId, quantity: u32) -> Product {
         }],
         allergens: vec![Allergen::Gluten],
         prep_minutes: 8,
+        ..Product::default()
     }
 }
 

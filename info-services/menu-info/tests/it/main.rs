@@ -5,4 +5,5 @@ mod food_points;
 mod loss;
 mod menu;
 mod peers;
+mod promotions;
 mod world;

@@ -2,7 +2,7 @@
 
 use http::header;
 use mesh_contracts::id::FoodPointId;
-use mesh_contracts::menu::Event;
+use mesh_contracts::menu::{Event, Product};
 use mesh_contracts::money::{Currency, Money};
 use mesh_testkit::{Answer, eventually};
 use serde_json::{Value, json};
@@ -57,6 +57,7 @@ async fn a_product_shows_its_price_there() {
                     "id": CLUB,
                     "names": { "en": "Club", "ru": "Club" },
                     "price": { "amount": 890, "currency": "EUR" },
+                    "tax_bp": 0,
                     "allergens": ["gluten"],
                     "prep_minutes": 8,
                     "available": false,
@@ -65,6 +66,38 @@ async fn a_product_shows_its_price_there() {
         );
         let elsewhere = world.gateway.get("/menu?country=RS", &customer(1)).await.json();
         assert_eq!(elsewhere["items"], json!([]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_product_shows_its_tax_and_what_may_be_changed_about_it() {
+    world::run(async |world| {
+        let choice = |id: &str, prices: Value| {
+            let names = json!({ "en": id, "ru": id });
+            json!({ "id": id, "names": names, "prices": prices, "allergens": ["milk"] })
+        };
+        let extra = choice("cheese", json!({ "DE": { "amount": 120, "currency": "EUR" } }));
+        let options = json!([{
+            "id": "extras",
+            "names": { "en": "Extras", "ru": "Добавки" },
+            "min": 0,
+            "max": 1,
+            "choices": [extra, choice("rocket", json!({}))],
+        }]);
+        let club = Product {
+            tax_bp: [(country("DE"), 700)].into(),
+            options: serde_json::from_value(options).expect("options"),
+            ..product("Club", BREAD, 2)
+        };
+        let version = world.menu.tell_all(CLUB, [created(club)]).await;
+        let menu = world.gateway.get_after(MENU, &customer(1), CLUB, version).await.json();
+        assert_eq!(menu["items"][0]["tax_bp"], 700);
+        let group = &menu["items"][0]["options"][0];
+        assert_eq!((&group["id"], &group["max"]), (&json!("extras"), &json!(1)));
+        let price = |nth: usize| group["choices"][nth]["price"]["amount"].clone();
+        assert_eq!((price(0), price(1)), (json!(120), json!(0)));
+        assert_eq!(group["choices"][0]["allergens"], json!(["milk"]));
     })
     .await;
 }

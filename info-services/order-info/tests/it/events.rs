@@ -42,11 +42,11 @@ pub fn placed(id: OrderId, customer: UserId) -> Event {
         basket: customer.basket(),
         basket_version: 1,
         country: Country::parse("DE").expect("a country"),
-        lines: vec![QuoteLine {
-            product: ProductId(Uuid::from_u128(4)),
-            quantity: 2,
-            unit_price: Money::new(450, Currency::EUR),
-        }],
+        lines: vec![QuoteLine::plain(
+            ProductId(Uuid::from_u128(4)),
+            2,
+            Money::new(450, Currency::EUR),
+        )],
         total: Money::new(900, Currency::EUR),
         method: Method::Card,
         valid_until: after(10),

@@ -1,18 +1,28 @@
-//! The life of a basket: lines in and out, checkout, and the way back from a checkout that led to no order.
+//! The life of a basket: lines in and out, what the menu changes about them, checkout, and the way back from a
+//! checkout that led to no order.
+//!
+//! A basket shows the menu's prices. Promotions come off at checkout, so nobody pays more than the basket showed.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use mesh_contracts::api::Quantity;
-use mesh_contracts::basket::Event;
+use mesh_contracts::basket::{Event, Unavailable};
 use mesh_contracts::geo::Country;
-use mesh_contracts::id::{BasketId, OrderId, ProductId};
+use mesh_contracts::id::{BasketId, FoodPointId, OrderId, ProductId, PromotionId};
+use mesh_contracts::menu::{Chosen, Pick};
+use mesh_contracts::money::Money;
 use mesh_contracts::order::{Method, Quote, QuoteLine};
+use mesh_contracts::promotion::{self, Promotion};
 use mesh_contracts::view::basket::{Basket, Line, total};
 use mesh_contracts::view::product::Product;
 use mesh_eventstore::Effect;
 
 use super::Rejection;
+use price::{Priced, priced};
+
+mod price;
 
 #[cfg(test)]
 mod tests;
@@ -31,10 +41,13 @@ pub enum Command {
         product: ProductId,
         quantity: Quantity,
         country: Country,
+        options: Vec<Pick>,
         menu: Option<Box<Product>>,
     },
     /// None of it.
     RemoveLine { product: ProductId },
+    /// This is what the menu says now of these products, whether they are in the basket or not.
+    Reprice { menu: Vec<(ProductId, Product)> },
     /// Freeze the lines for an order.
     Checkout(Checkout),
     /// That order was never placed.
@@ -52,34 +65,41 @@ pub struct Checkout {
     pub valid_until: Timestamp,
     /// Business clock.
     pub reopen_at: Timestamp,
+    /// The only food point to ask, if the customer insists on one.
+    pub pinned: Option<FoodPointId>,
+    /// What we know of that was not ended: those that apply are chosen here.
+    pub promotions: Arc<[(PromotionId, Promotion)]>,
 }
 
 /// What follows from a command in a state.
-pub fn decide(basket: Option<&Basket>, command: &Command) -> Result<Vec<Event>, Rejection> {
+pub fn decide(basket: Option<&Basket>, command: &Command, now: Timestamp) -> Result<Vec<Event>, Rejection> {
     match command {
         Command::SetLine {
             product,
             quantity,
             country,
+            options,
             menu,
         } => {
-            let unit_price = match menu {
-                None => return Err(Rejection::UnknownProduct),
-                Some(menu) if menu.retired => return Err(Rejection::UnknownProduct),
-                Some(menu) => menu.price_in(*country).ok_or(Rejection::NotSoldHere)?,
+            let menu = menu.as_ref().filter(|menu| !menu.retired);
+            let menu = menu.ok_or(Rejection::UnknownProduct)?;
+            let Priced {
+                unit_price,
+                options,
+                tax_bp,
+            } = priced(menu, *country, options)?;
+            let line = Line {
+                product: *product,
+                quantity: quantity.get(),
+                unit_price,
+                options,
+                tax_bp,
             };
-            set_line(
-                basket,
-                *country,
-                Line {
-                    product: *product,
-                    quantity: quantity.get(),
-                    unit_price,
-                },
-            )
+            set_line(basket, *country, line)
         }
         Command::RemoveLine { product } => Ok(remove_line(basket, *product)),
-        Command::Checkout(asked) => checkout(basket, asked),
+        Command::Reprice { menu } => Ok(basket.map_or_else(Vec::new, |basket| reprice(basket, menu))),
+        Command::Checkout(asked) => checkout(basket, asked, now),
         Command::Reopen { order } => Ok(reopen(basket, *order)),
     }
 }
@@ -90,7 +110,7 @@ pub fn react(_basket: &Basket, event: &Event, _at: Timestamp) -> Vec<Effect> {
     match event {
         Event::CheckedOut { reopen_at, .. } => vec![Effect::SetTimer { kind, due: *reopen_at }],
         Event::LineSet { .. } | Event::Reopened { .. } => vec![Effect::ClearTimer { kind }],
-        Event::LineRemoved { .. } => Vec::new(),
+        Event::LineRemoved { .. } | Event::Repriced { .. } | Event::LineUnavailable { .. } => Vec::new(),
     }
 }
 
@@ -105,7 +125,9 @@ fn set_line(basket: Option<&Basket>, country: Country, line: Line) -> Result<Vec
     if foreign {
         return Err(Rejection::ForeignCurrency);
     }
-    if lines.contains(&line) {
+    // Set again after the menu changed it, the line was seen as it is now.
+    let is_news = basket.is_some_and(|basket| !basket.changes.is_empty());
+    if lines.contains(&line) && !is_news {
         return Ok(Vec::new());
     }
     lines.retain(|known| known.product != line.product);
@@ -116,6 +138,8 @@ fn set_line(basket: Option<&Basket>, country: Country, line: Line) -> Result<Vec
         product,
         quantity,
         unit_price,
+        options,
+        tax_bp,
     } = line.clone();
     lines.push(line);
     total(&lines).ok_or(Rejection::TotalOutOfRange)?;
@@ -124,31 +148,87 @@ fn set_line(basket: Option<&Basket>, country: Country, line: Line) -> Result<Vec
         product,
         quantity,
         unit_price,
+        options,
+        tax_bp,
     }])
 }
 
 fn remove_line(basket: Option<&Basket>, product: ProductId) -> Vec<Event> {
-    let present = basket.is_some_and(|basket| basket.lines.iter().any(|line| line.product == product));
-    if present {
+    let is_there = |basket: &Basket| {
+        // A line that the menu took away: its customer has seen that.
+        let was_there = basket.changes.iter().any(|change| change.product == product);
+        was_there || basket.line(product).is_some()
+    };
+    if basket.is_some_and(is_there) {
         vec![Event::LineRemoved { product }]
     } else {
         Vec::new()
     }
 }
 
-fn checkout(basket: Option<&Basket>, asked: &Checkout) -> Result<Vec<Event>, Rejection> {
+/// A line keeps its place, its quantity and its options; what cannot be ordered any more goes.
+fn reprice(basket: &Basket, menu: &[(ProductId, Product)]) -> Vec<Event> {
+    let Some(country) = basket.country else {
+        return Vec::new();
+    };
+    let known = menu
+        .iter()
+        .filter_map(|(product, menu)| Some((basket.line(*product)?, menu)));
+    known.filter_map(|(line, menu)| repriced(line, country, menu)).collect()
+}
+
+fn repriced(line: &Line, country: Country, menu: &Product) -> Option<Event> {
+    let gone = |reason| {
+        Some(Event::LineUnavailable {
+            product: line.product,
+            was: line.unit_price,
+            reason,
+        })
+    };
+    if menu.retired {
+        return gone(Unavailable::Retired);
+    }
+    let picks: Vec<Pick> = line.options.iter().map(picked).collect();
+    let now = match priced(menu, country, &picks) {
+        Ok(now) if now.unit_price.currency == line.unit_price.currency => now,
+        Ok(_) | Err(Rejection::NotSoldHere) => return gone(Unavailable::NotSoldHere),
+        Err(_) => return gone(Unavailable::OptionsChanged),
+    };
+    let is_same = (now.unit_price, &now.options, now.tax_bp) == (line.unit_price, &line.options, line.tax_bp);
+    (!is_same).then_some(Event::Repriced {
+        product: line.product,
+        was: line.unit_price,
+        unit_price: now.unit_price,
+        options: now.options,
+        tax_bp: now.tax_bp,
+    })
+}
+
+fn picked(chosen: &Chosen) -> Pick {
+    Pick {
+        group: chosen.group.clone(),
+        choice: chosen.choice.clone(),
+    }
+}
+
+fn checkout(basket: Option<&Basket>, asked: &Checkout, now: Timestamp) -> Result<Vec<Event>, Rejection> {
     let version = basket.map_or(0, |basket| basket.version);
     if version != asked.basket_version {
         return Err(Rejection::BasketChanged { version });
     }
     let frozen = basket.and_then(|basket| Some((basket, basket.country?, basket.total?)));
     let (basket, country, total) = frozen.ok_or(Rejection::BasketEmpty)?;
+    let known = asked.promotions.iter();
+    let on = known.filter(|(_, promotion)| promotion.is_on(now) && promotion.is_for(country, asked.pinned));
+    let on: Vec<(PromotionId, &Promotion)> = on.map(|(id, promotion)| (*id, promotion)).collect();
+    let lines: Option<Vec<(QuoteLine, Money)>> = basket.lines.iter().map(|line| frozen_line(line, &on)).collect();
+    let (lines, paid): (Vec<QuoteLine>, Vec<Money>) = lines.ok_or(Rejection::TotalOutOfRange)?.into_iter().unzip();
     let quote = Quote {
         basket: asked.basket,
         basket_version: version,
         country,
-        lines: basket.lines.iter().map(frozen_line).collect(),
-        total,
+        lines,
+        total: Money::sum(total.currency, paid).map_err(|_| Rejection::TotalOutOfRange)?,
         method: asked.method,
         valid_until: asked.valid_until,
     };
@@ -159,12 +239,21 @@ fn checkout(basket: Option<&Basket>, asked: &Checkout) -> Result<Vec<Event>, Rej
     }])
 }
 
-fn frozen_line(line: &Line) -> QuoteLine {
-    QuoteLine {
+/// With what is paid for it.
+fn frozen_line(line: &Line, promotions: &[(PromotionId, &Promotion)]) -> Option<(QuoteLine, Money)> {
+    let discount = promotion::best(promotions.iter().copied(), line.product, line.unit_price);
+    let mut frozen = QuoteLine {
         product: line.product,
         quantity: line.quantity,
         unit_price: line.unit_price,
-    }
+        options: line.options.clone(),
+        tax_bp: line.tax_bp,
+        tax: None,
+        discount,
+    };
+    let paid = frozen.paid()?;
+    frozen.tax = (line.tax_bp > 0).then(|| paid.tax_within(line.tax_bp));
+    Some((frozen, paid))
 }
 
 fn reopen(basket: Option<&Basket>, order: OrderId) -> Vec<Event> {

@@ -39,7 +39,7 @@ async fn a_line_takes_the_price_that_was_heard_last() {
             .iter()
             .map(|event| event.data["unit_price"]["amount"].as_i64())
             .collect();
-        assert_eq!(prices, [Some(450), Some(490)]);
+        assert_eq!(prices, [Some(450), Some(490), Some(490)], "set, repriced, set again");
     })
     .await;
 }
@@ -136,12 +136,30 @@ async fn a_checkout_whose_order_was_never_placed_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_comes_back_costs_what_the_menu_says_now() {
+    run(World::without_provider, async |world| {
+        let ann = customer();
+        let club = world.product(&[("DE", euros(490))]).await;
+        check_out_in_the_past(world, &ann, an_order(), club).await;
+        let basket = ann.subject.basket();
+        eventually("the basket is reopened and repriced", || async {
+            let events = world.events(basket).await;
+            let newest = events.last().expect("it is not empty");
+            let price = newest.data["unit_price"]["amount"].as_i64();
+            (newest.event_type == "basket.repriced" && price == Some(490)).then_some(())
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_checkout_whose_order_was_placed_stays_though_the_bus_lost_it() {
     run(World::without_provider, async |world| {
         let ann = customer();
         let order = an_order();
         world.orders.keep(order, order::Event::CookingStarted {});
-        check_out_in_the_past(world, &ann, order).await;
+        check_out_in_the_past(world, &ann, order, ProductId::new_v7()).await;
         eventually("the look is over", || async {
             (timers(world, &ann).await == 0).then_some(())
         })
@@ -154,27 +172,23 @@ async fn a_checkout_whose_order_was_placed_stays_though_the_bus_lost_it() {
 
 async fn overdue(world: &World, caller: &Caller) -> OrderId {
     let order = an_order();
-    check_out_in_the_past(world, caller, order).await;
+    check_out_in_the_past(world, caller, order, ProductId::new_v7()).await;
     order
 }
 
 /// The look at the order is 75 s after its checkout; here it is due already.
-async fn check_out_in_the_past(world: &World, caller: &Caller, order: OrderId) {
+async fn check_out_in_the_past(world: &World, caller: &Caller, order: OrderId, product: ProductId) {
     let config = StoreConfig::new(&world.database.url, "a test");
     let store = Store::connect(config, Clock::real())
         .await
         .expect("the database answers");
-    let (product, unit_price) = (ProductId::new_v7(), euros(450));
+    let unit_price = euros(450);
     let country = Country::parse("DE").expect("two letters");
     let quote = Quote {
         basket: caller.subject.basket(),
         basket_version: 1,
         country,
-        lines: vec![QuoteLine {
-            product,
-            quantity: 1,
-            unit_price,
-        }],
+        lines: vec![QuoteLine::plain(product, 1, unit_price)],
         total: unit_price,
         method: Method::Cash,
         valid_until: Timestamp::now(),
@@ -185,6 +199,8 @@ async fn check_out_in_the_past(world: &World, caller: &Caller, order: OrderId) {
             product,
             quantity: 1,
             unit_price,
+            options: Vec::new(),
+            tax_bp: 0,
         };
         let checked_out = Event::CheckedOut {
             order,

@@ -309,6 +309,14 @@ impl World {
             .expect("a number")
     }
 
+    /// Does something to the database behind the service's back.
+    pub async fn execute(&self, statement: &'static str) {
+        sqlx::query(statement)
+            .execute(&mut self.connection().await)
+            .await
+            .expect("it can be done");
+    }
+
     async fn connection(&self) -> PgConnection {
         PgConnection::connect(&self.database.url)
             .await
@@ -359,6 +367,7 @@ pub fn product(prices: &[(&str, Money)]) -> menu::Product {
         recipe: Vec::new(),
         allergens: Vec::new(),
         prep_minutes: 8,
+        ..menu::Product::default()
     }
 }
 

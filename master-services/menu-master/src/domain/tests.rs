@@ -1,6 +1,6 @@
 use jiff::Timestamp;
 use mesh_contracts::id::IngredientId;
-use mesh_contracts::menu::{Allergen, Names, RecipeLine};
+use mesh_contracts::menu::{Allergen, Choice, Names, OptionGroup, RecipeLine, Slug};
 use mesh_contracts::money::Money;
 use mesh_contracts::view::product::fold;
 use uuid::Uuid;
@@ -31,7 +31,45 @@ fn club() -> menu::Product {
         recipe: vec![line(1)],
         allergens: vec![Allergen::Gluten],
         prep_minutes: 8,
+        ..menu::Product::default()
     }
+}
+
+fn slug(text: &str) -> Slug {
+    Slug::parse(text).expect("a slug")
+}
+
+fn names() -> Names {
+    Names {
+        en: "Rye".into(),
+        ru: "Ржаной".into(),
+    }
+}
+
+/// Changes the price by so many cents.
+fn choice(id: &str, cents: i64) -> Choice {
+    Choice {
+        id: slug(id),
+        names: names(),
+        prices: BTreeMap::from([(country("DE"), Money::new(cents, Currency::EUR))]),
+        adds: Vec::new(),
+        removes: Vec::new(),
+        allergens: Vec::new(),
+    }
+}
+
+fn group(id: &str, min: u8, max: u8, choices: Vec<Choice>) -> OptionGroup {
+    OptionGroup {
+        id: slug(id),
+        names: names(),
+        min,
+        max,
+        choices,
+    }
+}
+
+fn with(options: Vec<OptionGroup>) -> menu::Product {
+    menu::Product { options, ..club() }
 }
 
 fn dearer() -> menu::Product {
@@ -45,8 +83,11 @@ fn created() -> Event {
 
 fn decided<const N: usize>(given: [Event; N], when: Command) -> Result<Vec<Event>, Rejection> {
     let product = given.iter().fold(None, |product, event| fold(product, event, NOON));
-    let currencies = Currencies::from([(country("DE"), Currency::EUR)]);
-    decide(product.as_ref(), when, &currencies)
+    let known = Known {
+        currencies: Currencies::from([(country("DE"), Currency::EUR)]),
+        ingredients: Ingredients::from([(line(7).ingredient, "Rye bread".to_owned())]),
+    };
+    decide(product.as_ref(), when, &known)
 }
 
 #[track_caller]
@@ -180,7 +221,7 @@ fn a_recipe_names_1_to_40_ingredients_once_each() {
     let nothing = RecipeLine { quantity: 0, ..line(1) };
     let too_much = RecipeLine {
         quantity: 100_001,
-        name: " ".into(),
+        name: "\u{7}".into(),
         ..line(2)
     };
     flawed(
@@ -194,4 +235,144 @@ fn preparation_takes_1_to_240_minutes() {
     for prep_minutes in [0, 241] {
         flawed(menu::Product { prep_minutes, ..club() }, &["prep_minutes"]);
     }
+}
+
+#[test]
+fn an_ingredient_is_known_or_named() {
+    let nameless = |number| RecipeLine {
+        name: " ".into(),
+        ..line(number)
+    };
+    let adding = |line| {
+        let rye = Choice {
+            adds: vec![line],
+            ..choice("rye", 0)
+        };
+        with(vec![group("bread", 0, 1, vec![rye])])
+    };
+    let of = |recipe| menu::Product { recipe, ..club() };
+    flawed(of(vec![line(1), nameless(8)]), &["recipe[1].ingredient"]);
+    flawed(adding(nameless(8)), &["options[0].choices[0].adds[0].ingredient"]);
+    let known = RecipeLine {
+        name: "Rye bread".into(),
+        ..line(7)
+    };
+    for (asked, said) in [
+        (of(vec![nameless(7)]), of(vec![known.clone()])),
+        (adding(nameless(7)), adding(known.clone())),
+    ] {
+        check([], Command::Create(asked), [Event::Created { product: said }]);
+    }
+}
+
+#[test]
+fn a_tax_is_at_most_all_of_a_price_that_there_is() {
+    let taxed = |code, rate| menu::Product {
+        tax_bp: BTreeMap::from([(country(code), rate)]),
+        ..club()
+    };
+    flawed(taxed("DE", 10_001), &["tax_bp.DE"]);
+    flawed(taxed("RS", 2_000), &["tax_bp.RS"]);
+    for rate in [0, 700, 10_000] {
+        assert!(decided([], Command::Create(taxed("DE", rate))).is_ok());
+    }
+}
+
+#[test]
+fn options_have_ids_of_their_own_names_and_bounds_that_can_be_met() {
+    let two = || vec![choice("rye", 0), choice("white", 0)];
+    flawed(
+        with(vec![group("bread", 0, 1, two()), group("bread", 0, 1, two())]),
+        &["options[1].id"],
+    );
+    flawed(
+        with(vec![group("bread", 0, 1, vec![choice("rye", 0), choice("rye", 0)])]),
+        &["options[0].choices[1].id"],
+    );
+    flawed(with(vec![group("bread", 2, 1, two())]), &["options[0].min"]);
+    flawed(with(vec![group("bread", 0, 0, two())]), &["options[0].max"]);
+    flawed(with(vec![group("bread", 0, 3, two())]), &["options[0].max"]);
+    flawed(
+        with(vec![group("bread", 0, 0, vec![])]),
+        &["options[0].max", "options[0].choices"],
+    );
+    let mut nameless = group("bread", 0, 1, two());
+    nameless.names.en = " ".into();
+    nameless.choices[1].names.ru = String::new();
+    flawed(
+        with(vec![nameless]),
+        &["options[0].names.en", "options[0].choices[1].names.ru"],
+    );
+    assert!(decided([], Command::Create(with(vec![group("bread", 2, 2, two())]))).is_ok());
+    let many = (0..11).map(|number| group(&format!("g{number}"), 0, 1, two()));
+    flawed(with(many.collect()), &["options"]);
+}
+
+#[test]
+fn options_never_bring_a_price_to_nothing() {
+    let one = |min, max, cents: &[i64]| {
+        let choices = cents
+            .iter()
+            .enumerate()
+            .map(|(nth, cents)| choice(&format!("c{nth}"), *cents));
+        group("bread", min, max, choices.collect())
+    };
+    flawed(with(vec![one(0, 1, &[-890, 0])]), &["prices.DE.amount"]);
+    flawed(with(vec![one(0, 2, &[-445, -445, 10])]), &["prices.DE.amount"]);
+    // One of the two must be taken, and the dearer one makes up for nothing.
+    let second = OptionGroup {
+        id: slug("sauce"),
+        ..one(1, 1, &[-445, 500])
+    };
+    flawed(with(vec![one(0, 1, &[-445]), second]), &["prices.DE.amount"]);
+    for fine in [
+        one(0, 1, &[-889, 0]),
+        one(0, 1, &[-445, -445, 10]),
+        one(2, 2, &[-890, 1]),
+    ] {
+        assert!(decided([], Command::Create(with(vec![fine]))).is_ok());
+    }
+    flawed(
+        with(vec![one(0, 1, &[i64::MAX])]),
+        &["options[0].choices[0].prices.DE.amount"],
+    );
+    flawed(
+        with(vec![one(0, 2, &[i64::MIN, i64::MIN])]),
+        &[
+            "options[0].choices[0].prices.DE.amount",
+            "options[0].choices[1].prices.DE.amount",
+            "prices.DE.amount",
+        ],
+    );
+}
+
+#[test]
+fn a_choice_is_priced_where_the_product_is_and_removes_what_is_in_it() {
+    let in_group = |choice| with(vec![group("bread", 0, 1, vec![choice])]);
+    let priced = |code, price| Choice {
+        prices: BTreeMap::from([(country(code), price)]),
+        ..choice("rye", 0)
+    };
+    flawed(
+        in_group(priced("RS", Money::new(100, Currency::RSD))),
+        &["options[0].choices[0].prices.RS"],
+    );
+    flawed(
+        in_group(priced("DE", Money::new(100, Currency::RSD))),
+        &["options[0].choices[0].prices.DE.currency"],
+    );
+    let removing = |removes| Choice {
+        removes,
+        ..choice("rye", 0)
+    };
+    let toast = line(1).ingredient;
+    assert!(decided([], Command::Create(in_group(removing(vec![toast])))).is_ok());
+    flawed(
+        in_group(removing(vec![line(2).ingredient])),
+        &["options[0].choices[0].removes[0]"],
+    );
+    flawed(
+        in_group(removing(vec![toast, toast])),
+        &["options[0].choices[0].removes[1]"],
+    );
 }

@@ -5,7 +5,7 @@ use mesh_contracts::menu::{Event, Product};
 use mesh_runtime::headers;
 use serde_json::{Value, json};
 
-use crate::world::{self, club, club_with, operator, path};
+use crate::world::{self, club, club_with, ingredient, operator, path};
 
 fn priced(amount: i64) -> Value {
     club_with("prices", json!({ "DE": { "amount": amount, "currency": "EUR" } }))
@@ -131,6 +131,51 @@ async fn a_refused_product_fixes_no_currency() {
         assert_eq!(world.written().await, (0, 0, 0));
         let euros = club_with("prices", json!({ "CH": { "amount": 1_200, "currency": "EUR" } }));
         assert_eq!(world.create("euros", &euros).await.status, 201);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_ingredient_is_known_once_a_product_named_it() {
+    world::run(async |world| {
+        let nameless = club_with("recipe", json!([{ "ingredient": ingredient(1), "quantity": 2 }]));
+        let refused = world.create("nameless", &nameless).await;
+        assert_eq!((refused.status, refused.kind().as_str()), (422, "invalid"));
+        assert_eq!(refused.json()["errors"][0]["field"], "recipe[0].ingredient");
+        assert_eq!(world.written().await, (0, 0, 0), "not even its currency");
+        world.created().await;
+        let created = world.create("nameless", &nameless).await;
+        assert_eq!(created.status, 201, "{created:?}");
+        let id = created.json()["id"].as_str().expect("an id").to_owned();
+        let said = &world.events(id).await[0].data;
+        assert_eq!(said["product"]["recipe"][0]["name"], "Toast", "events always carry it");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_product_with_options_is_said_as_it_was_described() {
+    world::run(async |world| {
+        let options = json!([{
+            "id": "bread",
+            "names": { "en": "Bread", "ru": "Хлеб" },
+            "min": 0,
+            "max": 1,
+            "choices": [{
+                "id": "rye",
+                "names": { "en": "Rye", "ru": "Ржаной" },
+                "prices": { "DE": { "amount": 30, "currency": "EUR" } },
+                "adds": [{ "ingredient": ingredient(2), "name": "Rye bread", "quantity": 2 }],
+                "removes": [ingredient(1)],
+                "allergens": ["gluten"],
+            }],
+        }]);
+        let mut club = club_with("options", options);
+        club["tax_bp"] = json!({ "DE": 700 });
+        let created = world.create("club", &club).await;
+        assert_eq!(created.status, 201, "{created:?}");
+        let id = created.json()["id"].as_str().expect("an id").to_owned();
+        assert_eq!(world.events(id).await[0].data["product"], club);
     })
     .await;
 }

@@ -2,5 +2,6 @@
 
 mod commands;
 mod peers;
+mod promotions;
 mod refusals;
 mod world;

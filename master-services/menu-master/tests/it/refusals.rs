@@ -18,6 +18,33 @@ fn line(number: u128, quantity: Value) -> Value {
     json!({ "ingredient": ingredient(number), "name": "Toast", "quantity": quantity })
 }
 
+fn group() -> Value {
+    json!({
+        "id": "bread",
+        "names": { "en": "Bread", "ru": "Хлеб" },
+        "max": 1,
+        "choices": [{ "id": "rye", "names": { "en": "Rye", "ru": "Ржаной" } }],
+    })
+}
+
+/// The club sandwich with that changed about its one group.
+fn grouping(change: Value) -> Value {
+    let mut group = group();
+    for (member, value) in change.as_object().expect("members") {
+        group[member] = value.clone();
+    }
+    club_with("options", json!([group]))
+}
+
+/// The same about the one choice of that group.
+fn choosing(change: Value) -> Value {
+    let mut choice = group()["choices"][0].clone();
+    for (member, value) in change.as_object().expect("members") {
+        choice[member] = value.clone();
+    }
+    grouping(json!({ "choices": [choice] }))
+}
+
 /// Descriptions that no product can have.
 fn nonsense() -> Vec<Value> {
     let lines = |count: u128| club_with("recipe", (0..count).map(|number| line(number, json!(1))).collect());
@@ -45,6 +72,27 @@ fn nonsense() -> Vec<Value> {
         club_with("prep_minutes", json!(0)),
         club_with("prep_minutes", json!(241)),
         club_with("prep_minutes", json!(-8)),
+        club_with("tax_bp", json!({ "DE": 10_001 })),
+        club_with("tax_bp", json!({ "RS": 2_000 })),
+        club_with("tax_bp", json!({ "DE": -1 })),
+        club_with("recipe", json!([{ "ingredient": ingredient(404), "quantity": 1 }])),
+        club_with(
+            "recipe",
+            json!([{ "ingredient": "bread", "name": "Bread", "quantity": 1 }]),
+        ),
+        choosing(json!({ "adds": [{ "ingredient": ingredient(404), "quantity": 1 }] })),
+        choosing(json!({ "removes": [ingredient(404)] })),
+        choosing(json!({ "prices": { "DE": { "amount": -890, "currency": "EUR" } } })),
+        choosing(json!({ "prices": { "RS": { "amount": 100, "currency": "RSD" } } })),
+        choosing(json!({ "prices": { "DE": { "amount": 100, "currency": "RSD" } } })),
+        choosing(json!({ "id": "Rye bread" })),
+        choosing(json!({ "allergens": ["love"] })),
+        choosing(json!({ "names": { "en": " ", "ru": "Ржаной" } })),
+        grouping(json!({ "min": 2 })),
+        grouping(json!({ "max": 0 })),
+        grouping(json!({ "max": 2 })),
+        grouping(json!({ "choices": [] })),
+        club_with("options", json!([group(), group()])),
         club_with("stars", json!(5)),
     ]
 }

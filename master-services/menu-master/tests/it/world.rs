@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, header};
 use mesh_contracts::envelope::Envelope;
-use mesh_contracts::id::{IngredientId, ProductId, UserId};
+use mesh_contracts::id::{IngredientId, ProductId, PromotionId, UserId};
 use mesh_contracts::user::Role;
 use mesh_identity::{Caller, Client, Upstream};
 use mesh_runtime::headers;
@@ -129,6 +129,23 @@ impl World {
             .await
     }
 
+    pub async fn announce(&self, key: &str, promotion: &Value) -> Answer {
+        let headers = [(headers::IDEMPOTENCY_KEY, key)];
+        let body = promotion.to_string();
+        self.send(Method::POST, "/promotions", Some(&operator()), &headers, body)
+            .await
+    }
+
+    pub async fn change(&self, promotion: PromotionId, description: &Value) -> Answer {
+        let (path, body) = (format!("/promotions/{promotion}"), description.to_string());
+        self.send(Method::PATCH, &path, Some(&operator()), &[], body).await
+    }
+
+    pub async fn end(&self, promotion: PromotionId) -> Answer {
+        let path = format!("/promotions/{promotion}");
+        self.send(Method::DELETE, &path, Some(&operator()), &[], "").await
+    }
+
     /// A product that is sold.
     pub async fn created(&self) -> ProductId {
         let created = self.create("create", &club()).await;
@@ -140,14 +157,14 @@ impl World {
             .expect("a product's id")
     }
 
-    /// Everything that happened to a product, as the feed tells it.
-    pub async fn events(&self, product: ProductId) -> Vec<Envelope> {
-        let path = format!("/feed/streams/{product}");
+    /// Everything that happened to a stream, as the feed tells it.
+    pub async fn events(&self, stream: impl std::fmt::Display) -> Vec<Envelope> {
+        let path = format!("/feed/streams/{stream}");
         self.gateway.get_json(&self.upstream, &path).await.expect("a feed")
     }
 
-    pub async fn event_types(&self, product: ProductId) -> Vec<String> {
-        self.events(product)
+    pub async fn event_types(&self, stream: impl std::fmt::Display) -> Vec<String> {
+        self.events(stream)
             .await
             .into_iter()
             .map(|event| event.event_type)
@@ -198,6 +215,18 @@ pub fn club() -> Value {
         "recipe": [{ "ingredient": ingredient(1), "name": "Toast", "quantity": 3 }],
         "allergens": ["gluten"],
         "prep_minutes": 8,
+    })
+}
+
+/// A fifth off that product, from now on for a hundred years.
+pub fn lunch(product: ProductId) -> Value {
+    json!({
+        "names": { "en": "Lunch", "ru": "Обед" },
+        "country": "DE",
+        "products": [product],
+        "discount": { "basis_points": 2_000 },
+        "starts_at": "2020-01-01T00:00:00Z",
+        "ends_at": "2120-01-01T00:00:00Z",
     })
 }
 

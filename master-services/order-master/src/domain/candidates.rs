@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use mesh_contracts::id::{FoodPointId, IngredientId, ProductId};
+use mesh_contracts::menu::{Choice, RecipeLine};
 use mesh_contracts::order::{Candidate, Destination, Kind, Need, PassedOver, QuoteLine};
 use mesh_contracts::point::HoldRefusal;
 use mesh_contracts::view::point::FoodPoint;
@@ -22,14 +23,23 @@ pub struct Work {
     pub prep_minutes: u16,
 }
 
-/// What the lines take. A product retired since checkout is still cooked; an unknown one is `None`.
+/// What the lines take: their recipes, less what the chosen options leave out, and what those add. A product retired
+/// since checkout is still cooked; `None` for an unknown one, and for options that it does not have any more, since
+/// nobody knows what they would take.
 pub fn work(lines: &[QuoteLine], products: &BTreeMap<ProductId, Product>) -> Option<Work> {
     let mut needs: BTreeMap<IngredientId, u64> = BTreeMap::new();
     let mut prep_minutes = 0;
     for line in lines {
         let product = &products.get(&line.product)?.product;
         prep_minutes = prep_minutes.max(product.prep_minutes);
-        for part in &product.recipe {
+        let chosen = line.options.iter();
+        let chosen: Option<Vec<&Choice>> = chosen
+            .map(|asked| product.choice(&asked.group, &asked.choice))
+            .collect();
+        let chosen = chosen?;
+        let is_left_out = |part: &RecipeLine| chosen.iter().any(|choice| choice.removes.contains(&part.ingredient));
+        let own = product.recipe.iter().filter(|part| !is_left_out(part));
+        for part in own.chain(chosen.iter().flat_map(|choice| &choice.adds)) {
             *needs.entry(part.ingredient).or_default() += u64::from(part.quantity) * u64::from(line.quantity);
         }
     }
@@ -95,3 +105,6 @@ fn passed_over(refusal: HoldRefusal) -> PassedOver {
         HoldRefusal::Stock => PassedOver::Stock,
     }
 }
+
+#[cfg(test)]
+mod tests;

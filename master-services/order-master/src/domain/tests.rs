@@ -44,11 +44,7 @@ fn candidate(food_point: FoodPointId) -> Candidate {
 
 fn order() -> Placed {
     let country = place_of_order().country;
-    let line = QuoteLine {
-        product: ProductId(Uuid::from_u128(9)),
-        quantity: 1,
-        unit_price: TOTAL,
-    };
+    let line = QuoteLine::plain(ProductId(Uuid::from_u128(9)), 1, TOTAL);
     Placed {
         number: "00000Z".into(),
         customer: UserId(Uuid::from_u128(4)),

@@ -1,6 +1,7 @@
 //! order-master as its peers meet it: the real process, over mutual TLS, with real Postgres and NATS.
 
 mod kitchen;
+mod menu;
 mod peers;
 mod place;
 mod world;

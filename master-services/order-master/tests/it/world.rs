@@ -23,6 +23,8 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+/// What the product is made of.
+pub const BREAD: IngredientId = IngredientId(Uuid::from_u128(77));
 /// What the product costs.
 pub const PRICE: Money = Money::new(1290, Currency::EUR);
 
@@ -70,7 +72,7 @@ impl World {
     }
 
     async fn introduce(&self) {
-        let ingredient = IngredientId(Uuid::from_u128(77));
+        let ingredient = BREAD;
         let settings = Settings {
             name: "Alexanderplatz".into(),
             place: place(),
@@ -91,20 +93,7 @@ impl World {
             },
         )
         .await;
-        let product = Product {
-            names: Names {
-                en: "Club sandwich".into(),
-                ru: "Клубный сэндвич".into(),
-            },
-            prices: [(place().country, PRICE)].into(),
-            recipe: vec![RecipeLine {
-                ingredient,
-                name: "bread".into(),
-                quantity: 100,
-            }],
-            allergens: vec![],
-            prep_minutes: 10,
-        };
+        let product = sandwich();
         self.say(self.product, 1, &menu::Event::Created { product }).await;
         let known = || async {
             self.count("SELECT (SELECT count(*) FROM points WHERE version = 2) + (SELECT count(*) FROM products)")
@@ -161,11 +150,7 @@ impl World {
                 basket: self.customer.subject.basket(),
                 basket_version: 1,
                 country: place().country,
-                lines: vec![QuoteLine {
-                    product: self.product,
-                    quantity: 1,
-                    unit_price: PRICE,
-                }],
+                lines: vec![QuoteLine::plain(self.product, 1, PRICE)],
                 total: PRICE,
                 method: Method::Card,
                 valid_until: Timestamp::now() + SignedDuration::from_mins(1),
@@ -252,13 +237,31 @@ impl World {
         self.count("SELECT count(*) FROM events").await
     }
 
-    async fn count(&self, query: &'static str) -> i64 {
+    pub async fn count(&self, query: &'static str) -> i64 {
         let pool = sqlx::PgPool::connect(&self.database.owner_url)
             .await
             .expect("the database is there");
         let count = sqlx::query_scalar(query).fetch_one(&pool).await.expect("a count");
         pool.close().await;
         count
+    }
+}
+
+/// The product: a hundred grams of bread.
+pub fn sandwich() -> Product {
+    Product {
+        names: Names {
+            en: "Club sandwich".into(),
+            ru: "Клубный сэндвич".into(),
+        },
+        prices: [(place().country, PRICE)].into(),
+        recipe: vec![RecipeLine {
+            ingredient: BREAD,
+            name: "bread".into(),
+            quantity: 100,
+        }],
+        prep_minutes: 10,
+        ..Product::default()
     }
 }
 

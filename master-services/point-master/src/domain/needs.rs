@@ -35,7 +35,7 @@ pub fn needs_of_product(envelope: &Envelope) -> Result<Option<BTreeSet<(Country,
 fn needs_of(product: &menu::Product) -> BTreeSet<(Country, IngredientId)> {
     let made_of = |country: &Country| {
         let country = *country;
-        product.recipe.iter().map(move |line| (country, line.ingredient))
+        product.recipe_lines().map(move |line| (country, line.ingredient))
     };
     product.prices.keys().flat_map(made_of).collect()
 }

@@ -31,11 +31,7 @@ fn every_event() -> Vec<Event> {
         basket: customer.basket(),
         basket_version: 3,
         country: place.country,
-        lines: vec![QuoteLine {
-            product: ProductId(Uuid::from_u128(6)),
-            quantity: 1,
-            unit_price: amount,
-        }],
+        lines: vec![QuoteLine::plain(ProductId(Uuid::from_u128(6)), 1, amount)],
         total: amount,
         method: Method::Card,
         valid_until: at,

@@ -1,16 +1,17 @@
-//! A basket, folded from its events: its lines, and the checkout that may still come back.
+//! A basket, folded from its events: its lines, what the menu changed about them, and the checkout that may come back.
 //!
-//! Knows no menu: a line keeps the price it was set at.
+//! Knows no menu and no promotion: a line keeps the menu's price, and a checkout may only take something off it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::basket::Event;
+use crate::basket::{Event, Unavailable};
 use crate::geo::Country;
 use crate::id::{OrderId, ProductId};
+use crate::menu::Chosen;
 use crate::money::Money;
-use crate::order::{Quote, QuoteLine};
+use crate::order::{Quote, QuoteLine, is_zero};
 
 /// One product in a basket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -19,8 +20,29 @@ pub struct Line {
     pub product: ProductId,
     /// How many portions.
     pub quantity: u32,
-    /// Price of one.
+    /// Price of one, its options and tax included.
     pub unit_price: Money,
+    /// What the customer chose, for every portion.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<Chosen>,
+    /// The tax within the price, in basis points.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tax_bp: u32,
+}
+
+/// What the menu changed about a line since the customer last touched the basket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = BasketChange)]
+pub struct Change {
+    /// Of which line.
+    pub product: ProductId,
+    /// What one cost when the customer last saw it.
+    pub was: Money,
+    /// What one costs now; nothing if the line is gone.
+    pub now: Option<Money>,
+    /// Why it is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Unavailable>,
 }
 
 /// The newest checkout: gone as soon as the basket is filled anew.
@@ -45,6 +67,9 @@ pub struct Basket {
     pub lines: Vec<Line>,
     /// Of all lines; nothing for an empty basket.
     pub total: Option<Money>,
+    /// What the menu changed since the customer's last line command; left out if nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
     /// What was frozen last.
     pub checkout: Option<Checkout>,
     /// When it last changed.
@@ -58,8 +83,23 @@ impl Basket {
             country: None,
             lines: Vec::new(),
             total: None,
+            changes: Vec::new(),
             checkout: None,
             updated_at: at,
+        }
+    }
+
+    /// The line of a product.
+    pub fn line(&self, product: ProductId) -> Option<&Line> {
+        self.lines.iter().find(|line| line.product == product)
+    }
+
+    /// Several changes of one line are one: from what the customer saw to what is now.
+    fn note(&mut self, newer: Change) {
+        let known = self.changes.iter().position(|known| known.product == newer.product);
+        let was = known.map_or(newer.was, |known| self.changes.remove(known).was);
+        if newer.now != Some(was) {
+            self.changes.push(Change { was, ..newer });
         }
     }
 
@@ -115,22 +155,59 @@ fn apply(basket: &mut Basket, event: &Event) {
             product,
             quantity,
             unit_price,
+            options,
+            tax_bp,
         } => {
             basket.checkout = None;
+            basket.changes.clear();
             basket.country = Some(*country);
             basket.set(Line {
                 product: *product,
                 quantity: *quantity,
                 unit_price: *unit_price,
+                options: options.clone(),
+                tax_bp: *tax_bp,
             });
         }
-        Event::LineRemoved { product } => basket.lines.retain(|line| line.product != *product),
+        Event::LineRemoved { product } => {
+            basket.changes.clear();
+            basket.lines.retain(|line| line.product != *product);
+        }
+        Event::Repriced {
+            product,
+            was,
+            unit_price,
+            options,
+            tax_bp,
+        } => {
+            if let Some(line) = basket.lines.iter_mut().find(|line| line.product == *product) {
+                line.unit_price = *unit_price;
+                line.options.clone_from(options);
+                line.tax_bp = *tax_bp;
+            }
+            basket.note(Change {
+                product: *product,
+                was: *was,
+                now: Some(*unit_price),
+                reason: None,
+            });
+        }
+        Event::LineUnavailable { product, was, reason } => {
+            basket.lines.retain(|line| line.product != *product);
+            basket.note(Change {
+                product: *product,
+                was: *was,
+                now: None,
+                reason: Some(*reason),
+            });
+        }
         Event::CheckedOut {
             order,
             quote,
             reopen_at,
         } => {
             basket.lines.clear();
+            basket.changes.clear();
             basket.checkout = Some(Checkout {
                 order: *order,
                 quote: quote.clone(),
@@ -155,6 +232,8 @@ fn line(frozen: QuoteLine) -> Line {
         product: frozen.product,
         quantity: frozen.quantity,
         unit_price: frozen.unit_price,
+        options: frozen.options,
+        tax_bp: frozen.tax_bp,
     }
 }
 
@@ -182,6 +261,35 @@ mod tests {
             product: product(number),
             quantity,
             unit_price: Money::new(450, Currency::EUR),
+            options: Vec::new(),
+            tax_bp: 0,
+        }
+    }
+
+    fn repriced(number: u128, was: i64, cents: i64) -> Event {
+        Event::Repriced {
+            product: product(number),
+            was: Money::new(was, Currency::EUR),
+            unit_price: Money::new(cents, Currency::EUR),
+            options: Vec::new(),
+            tax_bp: 700,
+        }
+    }
+
+    fn unavailable(number: u128, was: i64) -> Event {
+        Event::LineUnavailable {
+            product: product(number),
+            was: Money::new(was, Currency::EUR),
+            reason: Unavailable::Retired,
+        }
+    }
+
+    fn change(number: u128, was: i64, now: Option<i64>) -> Change {
+        Change {
+            product: product(number),
+            was: Money::new(was, Currency::EUR),
+            now: now.map(|cents| Money::new(cents, Currency::EUR)),
+            reason: now.is_none().then_some(Unavailable::Retired),
         }
     }
 
@@ -192,11 +300,7 @@ mod tests {
                 basket: UserId(Uuid::from_u128(1)).basket(),
                 basket_version: 1,
                 country: Country::parse("DE").expect("two letters"),
-                lines: vec![QuoteLine {
-                    product: product(1),
-                    quantity: 2,
-                    unit_price: Money::new(450, Currency::EUR),
-                }],
+                lines: vec![QuoteLine::plain(product(1), 2, Money::new(450, Currency::EUR))],
                 total: Money::new(900, Currency::EUR),
                 method: Method::Cash,
                 valid_until: NOON,
@@ -224,6 +328,39 @@ mod tests {
     fn an_emptied_basket_has_no_country() {
         let basket = folded(&[set(1, 2), Event::LineRemoved { product: product(1) }]);
         assert_eq!((basket.country, basket.total), (None, None));
+    }
+
+    #[test]
+    fn what_the_menu_changed_is_shown_until_the_next_line_command() {
+        let changed = [set(1, 2), set(2, 1), repriced(1, 450, 490), unavailable(2, 450)];
+        let basket = folded(&changed);
+        assert_eq!(basket.total, Some(Money::new(980, Currency::EUR)));
+        assert_eq!(basket.lines[0].tax_bp, 700);
+        assert_eq!(basket.changes, [change(1, 450, Some(490)), change(2, 450, None)]);
+        for seen in [set(1, 3), Event::LineRemoved { product: product(2) }] {
+            assert!(folded(&[&changed[..], &[seen]].concat()).changes.is_empty());
+        }
+    }
+
+    #[test]
+    fn changes_of_one_line_are_told_as_one() {
+        let dearer = [set(1, 2), repriced(1, 450, 490), repriced(1, 490, 510)];
+        assert_eq!(folded(&dearer).changes, [change(1, 450, Some(510))]);
+        let back = [&dearer[..], &[repriced(1, 510, 450)]].concat();
+        assert!(folded(&back).changes.is_empty(), "as the customer saw it");
+        let gone = [&dearer[..], &[unavailable(1, 510)]].concat();
+        let basket = folded(&gone);
+        assert_eq!(basket.changes, [change(1, 450, None)]);
+        assert_eq!((basket.country, basket.total), (None, None));
+    }
+
+    /// As it was stored before there were options, taxes and changes.
+    #[test]
+    fn a_document_of_old_is_read_and_written_as_it_is() {
+        let old = r#"{"version":1,"country":"DE","lines":[{"product":"prd_00000000000000000000000001","quantity":2,"unit_price":{"amount":450,"currency":"EUR"}}],"total":{"amount":900,"currency":"EUR"},"checkout":null,"updated_at":"2023-11-14T22:13:20Z"}"#;
+        let read: Basket = serde_json::from_str(old).expect("its shape");
+        assert_eq!(read, folded(&[set(1, 2)]));
+        assert_eq!(serde_json::to_string(&read).expect("plain data"), old);
     }
 
     #[test]

@@ -29,6 +29,11 @@ impl Product {
     pub fn price_in(&self, country: Country) -> Option<Money> {
         self.product.prices.get(&country).filter(|_| !self.retired).copied()
     }
+
+    /// The tax within that price, in basis points.
+    pub fn tax_bp_in(&self, country: Country) -> u32 {
+        self.product.tax_bp.get(&country).copied().unwrap_or_default()
+    }
 }
 
 /// The next state; `None` only for a stream that does not start with `product.created`.
@@ -81,6 +86,7 @@ mod tests {
             recipe: Vec::new(),
             allergens: Vec::new(),
             prep_minutes: 8,
+            ..menu::Product::default()
         }
     }
 
@@ -113,5 +119,15 @@ mod tests {
         skip(&mut product, NOON);
         assert_eq!(product.version, 2);
         assert_eq!(product.product, before.product);
+    }
+
+    /// As it was stored before there were taxes and options.
+    #[test]
+    fn a_document_of_old_is_read_and_written_as_it_is() {
+        let old = r#"{"product":{"names":{"en":"Club","ru":"Клаб"},"prices":{"DE":{"amount":890,"currency":"EUR"}},"recipe":[],"allergens":[],"prep_minutes":8},"retired":false,"version":1,"created_at":"1970-01-01T00:00:00Z","updated_at":"1970-01-01T00:00:00Z"}"#;
+        let read: Product = serde_json::from_str(old).expect("its shape");
+        assert_eq!(Some(&read), folded(&[Event::Created { product: club(890) }]).as_ref());
+        assert_eq!(serde_json::to_string(&read).expect("plain data"), old);
+        assert_eq!(read.tax_bp_in(Country::parse("DE").expect("a country")), 0);
     }
 }

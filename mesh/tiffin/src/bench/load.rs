@@ -274,6 +274,7 @@ fn product(country: Country, ingredient: IngredientId) -> Product {
         }],
         allergens: Vec::new(),
         prep_minutes: 5,
+        ..Product::default()
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesh_contracts::id::IngredientId;
+use jiff::Timestamp;
+use mesh_contracts::id::{IngredientId, ProductId};
 use mesh_contracts::menu::Allergen::{self, *};
-use mesh_contracts::menu::{Names, Product, RecipeLine};
+use mesh_contracts::menu::{Choice, Names, OptionGroup, Product, RecipeLine, Slug};
 use mesh_contracts::money::{Currency, Money};
+use mesh_contracts::promotion::{Discount, Promotion};
 use uuid::Uuid;
 
 use super::country;
@@ -91,6 +93,81 @@ const fn dish(
         rsd_para,
         prep_minutes,
         recipe,
+    }
+}
+
+/// Tax on food that is taken away, in basis points: Germany's reduced rate and Serbia's general one.
+const TAX_BP: [(&str, u32); 2] = [("DE", 700), ("RS", 2_000)];
+
+/// One thing that may be put on top, left out, or taken instead.
+struct Twist {
+    id: &'static str,
+    en: &'static str,
+    ru: &'static str,
+    eur_cents: i64,
+    rsd_para: i64,
+    adds: &'static [(&'static str, u32)],
+    removes: &'static [&'static str],
+}
+
+/// For every dish that has what they leave out.
+const TWISTS: [Twist; 4] = [
+    Twist {
+        id: "cheddar",
+        en: "More cheddar",
+        ru: "Больше чеддера",
+        eur_cents: 120,
+        rsd_para: 9_000,
+        adds: &[("Cheddar", 30)],
+        removes: &[],
+    },
+    Twist {
+        id: "avocado",
+        en: "With avocado",
+        ru: "С авокадо",
+        eur_cents: 180,
+        rsd_para: 14_000,
+        adds: &[("Avocado", 40)],
+        removes: &[],
+    },
+    Twist {
+        id: "no-onion",
+        en: "Without onion",
+        ru: "Без лука",
+        eur_cents: 0,
+        rsd_para: 0,
+        adds: &[],
+        removes: &["Red onion"],
+    },
+    Twist {
+        id: "no-bacon",
+        en: "Without bacon",
+        ru: "Без бекона",
+        eur_cents: -50,
+        rsd_para: -4_000,
+        adds: &[],
+        removes: &["Bacon"],
+    },
+];
+
+/// What the chain's one promotion is about, by its English name.
+pub(super) const PROMOTED: &str = "Avocado rye";
+
+/// A tenth off one dish in Germany. Its time does not depend on when the chain is loaded, so that a load that was
+/// interrupted is finished with the very same words.
+pub(super) fn promotion(product: ProductId) -> Promotion {
+    let at = |text: &str| text.parse::<Timestamp>().expect("a timestamp");
+    Promotion {
+        names: Names {
+            en: "Green month".to_owned(),
+            ru: "Зелёный месяц".to_owned(),
+        },
+        country: country("DE"),
+        food_point: None,
+        products: vec![product],
+        discount: Discount::BasisPoints(1_000),
+        starts_at: at("2020-01-01T00:00:00Z"),
+        ends_at: at("2120-01-01T00:00:00Z"),
     }
 }
 
@@ -284,31 +361,74 @@ pub(super) fn ingredient(name: &str) -> IngredientId {
 
 /// A dish as an operator describes it: its allergens are those of what is in it.
 pub(super) fn product(dish: &Dish) -> Product {
-    let in_it = |name: &str| {
-        INGREDIENTS
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map_or(&[][..], |(_, may)| *may)
-    };
-    let allergens: BTreeSet<Allergen> = dish.recipe.iter().flat_map(|(name, _)| in_it(name)).copied().collect();
     Product {
         names: Names {
             en: dish.en.to_owned(),
             ru: dish.ru.to_owned(),
         },
         prices: BTreeMap::from([(country("DE"), dish.eur()), (country("RS"), dish.rsd())]),
-        recipe: dish
-            .recipe
-            .iter()
-            .map(|(name, quantity)| RecipeLine {
-                ingredient: ingredient(name),
-                name: (*name).to_owned(),
-                quantity: *quantity,
-            })
-            .collect(),
-        allergens: allergens.into_iter().collect(),
+        tax_bp: TAX_BP.iter().map(|(code, rate)| (country(code), *rate)).collect(),
+        recipe: lines(dish.recipe),
+        allergens: allergens(dish.recipe),
         prep_minutes: dish.prep_minutes,
+        options: vec![twists(dish)],
     }
+}
+
+fn lines(recipe: &[(&str, u32)]) -> Vec<RecipeLine> {
+    let line = |(name, quantity): &(&str, u32)| RecipeLine {
+        ingredient: ingredient(name),
+        name: (*name).to_owned(),
+        quantity: *quantity,
+    };
+    recipe.iter().map(line).collect()
+}
+
+fn allergens(recipe: &[(&str, u32)]) -> Vec<Allergen> {
+    let in_it = |name: &str| {
+        INGREDIENTS
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map_or(&[][..], |(_, may)| *may)
+    };
+    let all: BTreeSet<Allergen> = recipe.iter().flat_map(|(name, _)| in_it(name)).copied().collect();
+    all.into_iter().collect()
+}
+
+fn twists(dish: &Dish) -> OptionGroup {
+    let has = |name: &&str| dish.recipe.iter().any(|(known, _)| known == name);
+    let fitting = TWISTS.iter().filter(|twist| twist.removes.iter().all(has));
+    let choices: Vec<Choice> = fitting.map(choice).collect();
+    OptionGroup {
+        id: slug("as-you-like-it"),
+        names: Names {
+            en: "As you like it".to_owned(),
+            ru: "Как вам нравится".to_owned(),
+        },
+        min: 0,
+        max: u8::try_from(choices.len()).expect("a handful"),
+        choices,
+    }
+}
+
+fn choice(twist: &Twist) -> Choice {
+    let eur = Money::new(twist.eur_cents, Currency::EUR);
+    let rsd = Money::new(twist.rsd_para, Currency::RSD);
+    Choice {
+        id: slug(twist.id),
+        names: Names {
+            en: twist.en.to_owned(),
+            ru: twist.ru.to_owned(),
+        },
+        prices: BTreeMap::from([(country("DE"), eur), (country("RS"), rsd)]),
+        adds: lines(twist.adds),
+        removes: twist.removes.iter().copied().map(ingredient).collect(),
+        allergens: allergens(twist.adds),
+    }
+}
+
+fn slug(text: &str) -> Slug {
+    Slug::parse(text).expect("ours are slugs")
 }
 
 #[cfg(test)]
@@ -318,7 +438,8 @@ mod tests {
     #[test]
     fn recipes_are_made_of_what_is_on_the_shelves() {
         for dish in &PRODUCTS {
-            for (name, _) in dish.recipe {
+            let twists = TWISTS.iter().flat_map(|twist| twist.adds);
+            for (name, _) in dish.recipe.iter().chain(twists) {
                 assert!(
                     INGREDIENTS.iter().any(|(known, _)| known == name),
                     "{} needs {name}",
@@ -339,5 +460,16 @@ mod tests {
     fn a_dish_contains_what_its_ingredients_contain() {
         let club = product(&PRODUCTS[0]);
         assert_eq!(club.allergens, [Gluten, Eggs, Milk, Mustard]);
+    }
+
+    #[test]
+    fn a_dish_is_twisted_only_where_it_can_be() {
+        let ids = |dish: &Dish| -> Vec<String> {
+            let group = twists(dish);
+            group.choices.iter().map(|choice| choice.id.to_string()).collect()
+        };
+        assert_eq!(ids(&PRODUCTS[0]), ["cheddar", "avocado", "no-bacon"]);
+        let promoted = PRODUCTS.iter().find(|dish| dish.en == PROMOTED).expect("it is sold");
+        assert_eq!(ids(promoted), ["cheddar", "avocado"]);
     }
 }

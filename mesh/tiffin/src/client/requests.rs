@@ -6,10 +6,11 @@ use mesh_contracts::api::{
     RegisterStaff, Registered, SetLine, Shift, SpeedMPerMin, StockAmount, StockQuantity, WithReason,
 };
 use mesh_contracts::geo::{Coordinates, Country};
-use mesh_contracts::id::{AddressId, DeliveryId, FoodPointId, IngredientId, OrderId, ProductId};
+use mesh_contracts::id::{AddressId, DeliveryId, FoodPointId, IngredientId, OrderId, ProductId, PromotionId};
 use mesh_contracts::menu::Product;
 use mesh_contracts::order::Reason;
 use mesh_contracts::point::Settings;
+use mesh_contracts::promotion::Promotion;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -32,7 +33,11 @@ impl Person {
 
     /// So many of a product in the basket; its version afterwards.
     pub async fn set_line(&self, product: ProductId, quantity: Quantity, country: Country) -> Result<u64, Failure> {
-        let line = SetLine { quantity, country };
+        let line = SetLine {
+            quantity,
+            country,
+            options: Vec::new(),
+        };
         let reply = self
             .send(Call::put(format!("/v1/basket/lines/{product}"), &line))
             .await?;
@@ -220,6 +225,11 @@ impl Person {
     /// Something new on the menu.
     pub async fn create_product(&self, product: &Product, key: &str) -> Result<ProductId, Failure> {
         self.created("/v1/products".to_owned(), product, key).await
+    }
+
+    /// Something off a price.
+    pub async fn create_promotion(&self, promotion: &Promotion, key: &str) -> Result<PromotionId, Failure> {
+        self.created("/v1/promotions".to_owned(), promotion, key).await
     }
 
     /// A new food point.

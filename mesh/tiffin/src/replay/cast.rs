@@ -149,6 +149,7 @@ impl Setter<'_> {
                     }],
                     allergens: Vec::new(),
                     prep_minutes: minutes,
+                    ..Product::default()
                 };
                 let key = self.key(format_args!("meal/{minutes}"));
                 let id = self.operator.create_product(&meal, &key).await?;

@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use mesh_contracts::envelope::{Envelope, EventBody};
 use mesh_contracts::view;
-use mesh_contracts::{basket, courier, delivery, menu, order, payment, point, user};
+use mesh_contracts::{basket, courier, delivery, menu, order, payment, point, promotion, user};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -83,6 +83,7 @@ pub fn expected(kind: &str, stream: &str, events: &[&Envelope]) -> Result<Option
         "basket" => fold::<basket::Event, _>(events, view::basket::fold, view::basket::skip)?,
         "payment" => fold::<payment::Event, _>(events, view::payment::fold, view::payment::skip)?,
         "product" => fold::<menu::Event, _>(events, view::product::fold, view::product::skip)?,
+        "promotion" => fold::<promotion::Event, _>(events, view::promotion::fold, view::promotion::skip)?,
         "point" => fold::<point::Event, _>(events, view::point::fold, view::point::skip)?,
         "person" => fold::<user::Event, _>(events, view::person::fold, view::person::skip)?,
         other => return Err(FoldError::NoView(other.to_owned())),

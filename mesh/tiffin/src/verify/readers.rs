@@ -50,7 +50,7 @@ const fn documents(service: &'static str, context: Context, prefix: &'static str
 }
 
 /// Everyone who reads others' events.
-pub const READERS: [Reader; 19] = [
+pub const READERS: [Reader; 20] = [
     inbox("order-master", Context::Point),
     inbox("order-master", Context::Menu),
     inbox("order-master", Context::Basket),
@@ -66,6 +66,7 @@ pub const READERS: [Reader; 19] = [
     documents("basket-info", Context::Basket, "bas_", "basket"),
     documents("basket-info", Context::Basket, "pay_", "payment"),
     documents("menu-info", Context::Menu, "prd_", "product"),
+    documents("menu-info", Context::Menu, "prm_", "promotion"),
     documents("menu-info", Context::Point, "pnt_", "point"),
     documents("user-info", Context::User, "usr_", "person"),
     documents("user-info", Context::Courier, "cou_", "courier"),

@@ -223,6 +223,15 @@ async fn the_demonstration_chain_is_on_the_menu_of_two_countries() {
                 listed["allergens"].is_array() && listed["names"]["ru"].is_string(),
                 "{listed}"
             );
+            assert!(listed["tax_bp"].as_u64() > Some(0), "{listed}");
+            assert!(
+                listed["options"][0]["choices"]
+                    .as_array()
+                    .is_some_and(|of| !of.is_empty()),
+                "{listed}"
+            );
+            let is_promoted = sold.name == "Avocado rye" && country == "DE";
+            assert_eq!(listed["offer"].is_object(), is_promoted, "{listed}");
         }
         let points = get(&operator, &format!("/v1/food-points?country={country}&limit=100")).await;
         let shops = platform

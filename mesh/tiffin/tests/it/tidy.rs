@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use mesh_contracts::envelope::EventBody;
-use mesh_contracts::{basket, courier, delivery, menu, order, payment, point, user};
+use mesh_contracts::{basket, courier, delivery, menu, order, payment, point, promotion, user};
 use mesh_local::services::{Kind, SERVICES, Service, of_kind};
 
 /// What a name in the map may be besides a folder: tools' and people's own files.
@@ -136,6 +136,7 @@ fn the_architecture_lists_every_event_and_none_that_does_not_exist() {
         basket::Event::TYPES,
         payment::Event::TYPES,
         menu::Event::TYPES,
+        promotion::Event::TYPES,
         point::Event::TYPES,
         courier::Event::TYPES,
         delivery::Event::TYPES,

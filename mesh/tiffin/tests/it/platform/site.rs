@@ -311,6 +311,7 @@ fn product(name: &str, country: Country, ingredients: [IngredientId; 2]) -> Prod
         recipe: ingredients.iter().map(line).collect(),
         allergens: vec![Allergen::Gluten],
         prep_minutes: PREP_MINUTES,
+        ..Product::default()
     }
 }
 

@@ -141,6 +141,7 @@ fn wrong_roles(scene: &Scene) -> Vec<Case> {
             &json!({}),
         )
     };
+    let promote = || Sent::post("/v1/promotions", &json!({}));
     let end = || Sent::post(format!("/v1/orders/{order}/override"), &json!({"reason": "other"}));
     let Scene {
         token,
@@ -150,9 +151,17 @@ fn wrong_roles(scene: &Scene) -> Vec<Case> {
         ..
     } = scene;
     let tries: [(&str, &String, Vec<Sent>); 4] = [
-        ("a customer", token, vec![accept(), shift(), open(), retire(), end()]),
-        ("a cook", cook, vec![line(), shift(), retire(), end()]),
-        ("a courier", courier, vec![line(), accept(), open(), retire(), end()]),
+        (
+            "a customer",
+            token,
+            vec![accept(), shift(), open(), retire(), promote(), end()],
+        ),
+        ("a cook", cook, vec![line(), shift(), retire(), promote(), end()]),
+        (
+            "a courier",
+            courier,
+            vec![line(), accept(), open(), retire(), promote(), end()],
+        ),
         ("an operator", operator, vec![line(), accept(), shift()]),
     ];
     let mut cases = Vec::new();

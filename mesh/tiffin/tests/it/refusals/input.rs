@@ -1,7 +1,7 @@
 //! What cannot be meant: unknown fields, wrong types, impossible numbers, unknown things, another country's money.
 
 use http::{Method, StatusCode, header};
-use mesh_contracts::id::ProductId;
+use mesh_contracts::id::{IngredientId, ProductId};
 use mesh_runtime::headers;
 use serde_json::{Value, json};
 
@@ -165,7 +165,10 @@ fn numbers(scene: &Scene) -> Vec<Case> {
     let product = site.described_product();
     let free = json!({"DE": {"amount": 0, "currency": "EUR"}});
     let strange = json!({"DE": {"amount": 100, "currency": "XXX"}});
+    let nobody_knows = json!([{"ingredient": IngredientId::new_v7(), "quantity": 1}]);
     for (member, value) in [
+        ("recipe", nobody_knows),
+        ("tax_bp", json!({"DE": 10_001})),
         ("prices", free),
         ("prices", strange),
         ("recipe", json!([])),
@@ -173,6 +176,21 @@ fn numbers(scene: &Scene) -> Vec<Case> {
     ] {
         let sent = Sent::post("/v1/products", &but(&product, member, value.clone())).by(operator);
         cases.push(case(format!("a product with {member} {value}"), sent, status, kind));
+    }
+    let promotion = json!({
+        "names": {"en": "Lunch", "ru": "Обед"}, "country": "DE", "products": [site.product],
+        "discount": {"basis_points": 1_000},
+        "starts_at": "2020-01-01T00:00:00Z", "ends_at": "2120-01-01T00:00:00Z",
+    });
+    let below_zero = json!({"amount": {"amount": 10_000, "currency": "EUR"}});
+    for (member, value) in [
+        ("discount", below_zero),
+        ("discount", json!({"basis_points": 10_000})),
+        ("products", json!([ProductId::new_v7()])),
+        ("ends_at", json!("2020-01-02T00:00:00Z")),
+    ] {
+        let sent = Sent::post("/v1/promotions", &but(&promotion, member, value.clone())).by(operator);
+        cases.push(case(format!("a promotion with {member} {value}"), sent, status, kind));
     }
     cases
 }
@@ -184,6 +202,7 @@ fn menu(scene: &Scene) -> Vec<Case> {
         |path: String, country: &str| Sent::put(path, &json!({"quantity": 1, "country": country})).by(&scene.token);
     let unknown = format!("/v1/basket/lines/{}", ProductId::new_v7());
     let chains = &crate::platform::shared().chain().products[0];
+    let spelt = json!({"quantity": 1, "country": "DE", "options": [{"group": "bread", "choice": "spelt"}]});
     let in_dinar = put(format!("/v1/basket/lines/{}", chains.id), "RS");
     vec![
         case("an unknown product", put(unknown, "DE"), refused, "unknown_product"),
@@ -194,6 +213,12 @@ fn menu(scene: &Scene) -> Vec<Case> {
             "not_sold_here",
         ),
         case("a product in another currency", in_dinar, refused, "foreign_currency"),
+        case(
+            "an option that is none",
+            Sent::put(scene.line(), &spelt).by(&scene.token),
+            refused,
+            "unknown_option",
+        ),
         case(
             "a country that is none",
             put(scene.line(), "Germany"),

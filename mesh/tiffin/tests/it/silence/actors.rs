@@ -361,11 +361,7 @@ fn fill(world: &mut World, point: FoodPointId) {
 
 fn placed(world: &World, method: Method) -> Placed {
     let price = Money::new(900, Currency::EUR);
-    let lines = vec![QuoteLine {
-        product: PRODUCT,
-        quantity: 2,
-        unit_price: price,
-    }];
+    let lines = vec![QuoteLine::plain(PRODUCT, 2, price)];
     let made = mesh_contracts::menu::Event::Created {
         product: Product {
             names: Names {
@@ -380,6 +376,7 @@ fn placed(world: &World, method: Method) -> Placed {
             }],
             allergens: Vec::new(),
             prep_minutes: 10,
+            ..Product::default()
         },
     };
     let menu = product::fold(None, &made, world.now).map(|product| (PRODUCT, product));
