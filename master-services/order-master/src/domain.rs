@@ -6,6 +6,7 @@ mod candidates;
 mod end;
 mod hear;
 mod kitchen;
+mod notices;
 mod policy;
 mod reroute;
 mod timers;
@@ -23,6 +24,7 @@ use mesh_contracts::view::order::{Hold, Order, Ticket};
 
 pub use candidates::{Work, candidates, work};
 pub use hear::hear;
+pub use notices::{answered, job, kind_of, notice, occasion_of};
 pub use policy::Policy;
 pub use timers::{fire, react};
 

@@ -6,6 +6,7 @@ pub mod config;
 pub mod domain;
 pub mod error;
 pub mod http;
+pub mod notices;
 pub mod reactions;
 pub mod store;
 
@@ -14,10 +15,9 @@ use mesh_contracts::api::Receipt;
 use mesh_contracts::id::OrderId;
 use mesh_contracts::order::Event;
 use mesh_contracts::view::order::{Order, fold};
-use mesh_eventstore::inbox::Drained;
 use mesh_eventstore::{Aggregate, Effect, Recorded, Store, Streams};
+use mesh_runtime::Clock;
 use mesh_runtime::consistency::Signer;
-use mesh_runtime::{Clock, Shutdown};
 
 use crate::domain::Policy;
 use crate::store::Knowledge;
@@ -44,7 +44,9 @@ impl Aggregate for Orders {
     }
 
     fn react(order: &Order, event: &Event, at: Timestamp) -> Vec<Effect> {
-        domain::react(order, event, at)
+        let mut effects = domain::react(order, event, at);
+        effects.extend(domain::notice(event, at));
+        effects
     }
 
     fn status_version(order: &Order) -> u64 {
@@ -93,12 +95,5 @@ impl App {
             clock,
             signer,
         }
-    }
-
-    /// Lets deadlines pass until shutdown, once the inbox has drained.
-    pub async fn fire_timers(&self, drained: Drained, shutdown: Shutdown) {
-        let policy = self.policy.clone();
-        let fire = move |order: Option<&Order>, kind: &str, now| domain::fire(order, kind, now, &policy);
-        self.orders.fire_timers(drained, shutdown, fire).await;
     }
 }

@@ -10,6 +10,7 @@ use mesh_runtime::admin::{self, Ready};
 use mesh_runtime::process::{self, Command, endless};
 use mesh_runtime::{Settings, Shutdown, server, telemetry};
 use order_master::config::Config;
+use order_master::notices::Notices;
 use order_master::{App, NAME, http as routes, reactions};
 
 #[tokio::main]
@@ -43,12 +44,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let app = App::new(store.clone(), config.signer);
     let drained = Drained::new();
     let feeds = Feeds::over(mesh.client(), config.upstreams);
+    let notices = Notices::new(bus.clone(), config.notify_again_after);
     let hearing = reactions::run(app.clone(), bus.clone(), feeds, &drained, shutdown.clone());
     tokio::try_join!(
         server::serve(listener, mesh.server(), routes::router(app.clone()), shutdown.clone()),
         admin::serve(admin_listener, Ready::default(), shutdown.clone()),
         endless(relay::run(store, bus, Context::Order, shutdown.clone())),
-        endless(app.fire_timers(drained.clone(), shutdown.clone())),
+        endless(app.fire_timers(notices, drained.clone(), shutdown.clone())),
         endless(hearing),
     )?;
     Ok(())

@@ -1,5 +1,5 @@
-//! What order-master hears: points answer holds, baskets promise money, couriers carry; points and products
-//! are also remembered, to choose from.
+//! What order-master hears: points answer holds, baskets promise money, couriers carry, notices are answered;
+//! points and products are also remembered, to choose from.
 
 use mesh_bus::Bus;
 use mesh_bus::feed::Feeds;
@@ -14,8 +14,9 @@ use crate::domain::{self, hear};
 use crate::store::KnowledgeError;
 use crate::{App, NAME};
 
-/// Hears the four contexts until shutdown. Counts in `drained` from this call on, not from the first poll: timers
-/// that looked before would fire over events that wait.
+/// Hears the five contexts until shutdown. Counts in `drained` from this call on, not from the first poll: timers
+/// that looked before would fire over events that wait. They wait for the first four: that a customer was told moves
+/// no order.
 pub fn run(
     app: App,
     bus: Bus,
@@ -32,7 +33,11 @@ pub fn run(
             inbox.run(context, part, shutdown.clone(), move |event| apply(app.clone(), event))
         };
         let [point, menu, basket, courier] = heard.map(listen);
-        tokio::join!(point, menu, basket, courier);
+        let answers = inbox.run(Context::Notify, Drained::new().part(), shutdown.clone(), |event| {
+            let app = app.clone();
+            async move { app.answered(event).await }
+        });
+        tokio::join!(point, menu, basket, courier, answers);
     }
 }
 
@@ -55,7 +60,7 @@ async fn remember(app: &App, event: &Envelope) -> Result<(), Fault> {
     let remembered = match Context::of_stream(&event.stream) {
         Some(Context::Point) => app.knowledge.hear_point(event).await,
         Some(Context::Menu) => app.knowledge.hear_product(event).await,
-        Some(Context::Order | Context::Basket | Context::Courier | Context::User) | None => Ok(()),
+        Some(Context::Order | Context::Basket | Context::Courier | Context::User | Context::Notify) | None => Ok(()),
     };
     remembered.map_err(|err| match err {
         KnowledgeError::Database(err) => Fault::later(err),

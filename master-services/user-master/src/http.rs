@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, patch, post, put};
 use mesh_contracts::api::{
-    Address, ChangeProfile, Login, Profile, Refresh, Register, RegisterStaff, Session, StoredAddress,
+    Address, ChangeProfile, Contact, Login, Profile, Refresh, Register, RegisterStaff, Session, StoredAddress,
 };
 use mesh_contracts::envelope::Actor;
 use mesh_contracts::geo::Country;
@@ -30,6 +30,9 @@ use crate::store::{self, Account, Rows};
 
 /// Who may read personal data: the services that show it to its owner or to a courier with an active job.
 const READERS: &[&str] = &[peer::GATEWAY, "user-info"];
+
+/// Who writes to people.
+const WRITERS: &[&str] = &["notifier"];
 
 /// Whoever keeps documents, reacts to our events or checks the platform may read them.
 const FEED_READERS: &[&str] = &[
@@ -62,8 +65,11 @@ pub fn router(app: App) -> Router {
         .route("/people/{id}", get(profile))
         .route("/people/{id}/addresses/{address}", get(address))
         .route_layer(peer::allow(READERS));
+    let contact = Router::new()
+        .route("/people/{id}/contact", get(contact))
+        .route_layer(peer::allow(WRITERS));
     let feed = feed::routes(app.store.clone()).route_layer(peer::allow(FEED_READERS));
-    server::with_layers(commands.merge(personal).merge(feed).with_state(app))
+    server::with_layers(commands.merge(personal).merge(contact).merge(feed).with_state(app))
 }
 
 async fn register(
@@ -146,11 +152,12 @@ async fn change_profile(
     Json(body): Json<ChangeProfile>,
 ) -> Result<Response, Problem> {
     let (name, phone) = input::profile(&body)?;
-    if name.is_none() && phone.is_none() {
-        return Err(Problem::invalid().field("name", "name or phone is needed"));
+    let language = body.language;
+    if name.is_none() && phone.is_none() && language.is_none() {
+        return Err(Problem::invalid().field("name", "name, phone or language is needed"));
     }
-    app.change_own(&caller, Command::ChangeProfile, Rows::Profile { name, phone })
-        .await
+    let rows = Rows::Profile { name, phone, language };
+    app.change_own(&caller, Command::ChangeProfile, rows).await
 }
 
 async fn set_address(
@@ -183,6 +190,11 @@ async fn erase(State(app): State<App>, caller: Caller) -> Result<Response, Probl
 async fn profile(State(app): State<App>, Path(id): Path<UserId>) -> Result<Json<Profile>, Problem> {
     let profile = store::profile(app.store.pool(), id).await.map_err(unavailable)?;
     profile.map(Json).ok_or_else(Problem::not_found)
+}
+
+async fn contact(State(app): State<App>, Path(id): Path<UserId>) -> Result<Json<Contact>, Problem> {
+    let contact = store::contact(app.store.pool(), id).await.map_err(unavailable)?;
+    contact.map(Json).ok_or_else(Problem::not_found)
 }
 
 async fn address(

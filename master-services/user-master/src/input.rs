@@ -205,6 +205,7 @@ mod tests {
             profile(&ChangeProfile {
                 name: None,
                 phone: Some(phone.into()),
+                language: None,
             })
         };
         assert_eq!(change(" ").ok(), Some((None, Some(None))));
@@ -215,7 +216,8 @@ mod tests {
         assert_eq!(
             profile(&ChangeProfile {
                 name: None,
-                phone: None
+                phone: None,
+                language: None,
             })
             .ok(),
             Some((None, None))

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use mesh_contracts::api::{Address, Profile, StoredAddress};
+use mesh_contracts::api::{Address, Contact, Profile, StoredAddress};
 use mesh_contracts::geo::{Coordinates, Country, Place};
 use mesh_contracts::id::{AddressId, FoodPointId, UserId};
-use mesh_contracts::user::Role;
+use mesh_contracts::user::{Language, Role};
 use mesh_eventstore::SqlTime;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row as _};
@@ -20,6 +20,7 @@ pub enum Rows {
     Profile {
         name: Option<String>,
         phone: Option<Option<String>>,
+        language: Option<Language>,
     },
     Address {
         id: AddressId,
@@ -65,14 +66,16 @@ impl Rows {
         let id = person.to_string();
         let query = match self {
             Self::Open(account) => return open(tx, &id, account).await,
-            Self::Profile { name, phone } => sqlx::query(
-                "update people set name = coalesce($2, name), phone = case when $3 then $4 else phone end
+            Self::Profile { name, phone, language } => sqlx::query(
+                "update people set name = coalesce($2, name), phone = case when $3 then $4 else phone end,
+                     language = coalesce($5, language)
                  where person = $1",
             )
             .bind(id)
             .bind(name)
             .bind(phone.is_some())
-            .bind(phone.clone().flatten()),
+            .bind(phone.clone().flatten())
+            .bind(language.map(Language::as_str)),
             Self::Address {
                 id: address,
                 address: new,
@@ -162,7 +165,7 @@ pub async fn profile(pool: &PgPool, id: UserId) -> Result<Option<Profile>, sqlx:
     sqlx::query("set transaction isolation level repeatable read, read only")
         .execute(&mut *tx)
         .await?;
-    let row = sqlx::query("select person, role, points, email, name, phone from people where person = $1")
+    let row = sqlx::query("select person, role, points, email, name, phone, language from people where person = $1")
         .bind(id.to_string())
         .fetch_optional(&mut *tx)
         .await?;
@@ -181,8 +184,24 @@ pub async fn profile(pool: &PgPool, id: UserId) -> Result<Option<Profile>, sqlx:
         email: row.try_get("email")?,
         name: row.try_get("name")?,
         phone: row.try_get("phone")?,
+        language: language(&row)?,
         addresses: BTreeMap::from_iter(addresses),
     }))
+}
+
+/// How to write to a person.
+pub async fn contact(pool: &PgPool, id: UserId) -> Result<Option<Contact>, sqlx::Error> {
+    sqlx::query("select name, email, language from people where person = $1")
+        .bind(id.to_string())
+        .try_map(|row: PgRow| {
+            Ok(Contact {
+                name: row.try_get("name")?,
+                email: row.try_get("email")?,
+                language: language(&row)?,
+            })
+        })
+        .fetch_optional(pool)
+        .await
 }
 
 /// One address of a person.
@@ -207,6 +226,11 @@ fn person(row: &PgRow) -> Result<Person, sqlx::Error> {
             .collect::<Result<_, _>>()
             .map_err(unreadable)?,
     })
+}
+
+fn language(row: &PgRow) -> Result<Language, sqlx::Error> {
+    let language: String = row.try_get("language")?;
+    Language::parse(&language).ok_or_else(|| unreadable("a language of another build"))
 }
 
 fn stored_address(row: &PgRow) -> Result<StoredAddress, sqlx::Error> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream;
-use mesh_contracts::subject::{self, Context};
+use mesh_contracts::subject::{self, Context, Queue};
 use mesh_runtime::Settings;
 use mesh_runtime::settings::Secret;
 use tokio::sync::watch;
@@ -115,6 +115,14 @@ impl Names {
 
     pub fn dead_subject(&self, consumer: &str) -> String {
         format!("{}dead.{}.{consumer}", self.prefix, self.region)
+    }
+
+    pub fn queue(&self, queue: Queue) -> String {
+        format!("{}{}", self.prefix, queue.as_str())
+    }
+
+    pub fn job_subject(&self, queue: Queue) -> String {
+        subject::job(&self.prefix, &self.region, queue)
     }
 
     pub fn durable(&self, durable: &str) -> String {

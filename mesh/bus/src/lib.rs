@@ -1,4 +1,4 @@
-//! How events travel: JetStream streams, publishing, supervised consumers, dead letters,
+//! How events travel: JetStream streams, publishing, supervised consumers, dead letters, work queues,
 //! and the client of the masters' feeds that fills what the bus has lost.
 //!
 //! Knows no event by name and no database. The bus is transport: it may lose everything,
@@ -8,6 +8,7 @@ mod connection;
 mod consume;
 mod dead_letter;
 pub mod feed;
+mod jobs;
 mod publish;
 mod streams;
 mod wire;
@@ -15,6 +16,7 @@ mod wire;
 pub use connection::{Bus, BusConfig, ConnectError};
 pub use consume::{ConsumerState, Subscription, Verdict};
 pub use dead_letter::{DeadLetter, Poisoned};
+pub use jobs::{Job, NewJob, Work};
 pub use publish::{PublishError, Published, Publishing};
 pub use streams::{StreamInfo, StreamsError};
 pub use wire::{Malformed, decode, encode};

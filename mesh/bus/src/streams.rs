@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::{BoxError, Bus};
 
 /// Events stay on the bus for a week; whoever was away longer catches up from the feeds.
-const EVENT_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) const EVENT_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Longer than a relay can need to publish again what it published before a crash.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(10 * 60);
@@ -23,7 +23,7 @@ const DUPLICATE_WINDOW: Duration = Duration::from_secs(10 * 60);
 const DEAD_LETTER_AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Longest that a starting service waits for the broker before it reports failure.
-const ENSURE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const ENSURE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why the streams are not as they must be.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +113,7 @@ impl Bus {
         self.ensure_stream(&self.dead_stream()).await
     }
 
-    async fn ensure_stream(&self, want: &Config) -> Result<(), StreamsError> {
+    pub(crate) async fn ensure_stream(&self, want: &Config) -> Result<(), StreamsError> {
         let have = match self.jetstream.get_stream(&want.name).await {
             Ok(stream) => stream.cached_info().config.clone(),
             Err(err) if is_missing(&err) => self.create_stream(want).await?,
@@ -154,7 +154,8 @@ impl Bus {
     }
 }
 
-fn stream(name: String) -> Config {
+/// A stream as all of ours are, but for its subjects and its age.
+pub(crate) fn stream(name: String) -> Config {
     Config {
         name,
         retention: RetentionPolicy::Limits,
@@ -230,6 +231,6 @@ fn says_stream_missing(err: &async_nats::jetstream::stream::RawMessageError) -> 
     }
 }
 
-fn unavailable(err: impl Into<BoxError>) -> StreamsError {
+pub(crate) fn unavailable(err: impl Into<BoxError>) -> StreamsError {
     StreamsError::Unavailable(err.into())
 }

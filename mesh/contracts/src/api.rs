@@ -15,7 +15,7 @@ use crate::id::{AddressId, FoodPointId, OrderId, UserId};
 use crate::menu::Pick;
 use crate::order::{Destination, Kind, Method, Quote, Reason};
 use crate::point::WasteReason;
-use crate::user::Role;
+use crate::user::{Language, Role};
 
 /// A whole number within bounds that belong to the type, so that no handler can forget to check.
 macro_rules! bounded {
@@ -166,6 +166,9 @@ pub struct ChangeProfile {
     #[serde(default)]
     #[schema(max_length = 32)]
     pub phone: Option<String>,
+    /// What we write in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<Language>,
 }
 
 /// `PUT me/addresses/{id}`.
@@ -196,8 +199,22 @@ pub struct Profile {
     pub name: String,
     /// As registered or changed.
     pub phone: Option<String>,
+    /// What we write in.
+    #[serde(default)]
+    pub language: Language,
     /// By id.
     pub addresses: BTreeMap<String, StoredAddress>,
+}
+
+/// How to write to a person; told to notifier alone, at sending.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contact {
+    /// As registered or changed.
+    pub name: String,
+    /// As registered.
+    pub email: String,
+    /// What we write in.
+    pub language: Language,
 }
 
 /// An address with what only its owner and the courier of an active job may see.

@@ -142,6 +142,8 @@ ids! {
     DeliveryId = "dlv";
     /// A person.
     UserId = "usr";
+    /// What a customer was told about an order; the same UUID as the order.
+    NotificationsId = "ntf";
     /// A place that a person wants deliveries brought to.
     AddressId = "adr";
 }
@@ -161,6 +163,18 @@ impl OrderId {
     /// The order's delivery.
     pub fn delivery(&self) -> DeliveryId {
         DeliveryId(self.0)
+    }
+
+    /// What the customer was told about it.
+    pub fn notifications(&self) -> NotificationsId {
+        NotificationsId(self.0)
+    }
+}
+
+impl NotificationsId {
+    /// The order that they are about.
+    pub fn order(&self) -> OrderId {
+        OrderId(self.0)
     }
 }
 

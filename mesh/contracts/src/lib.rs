@@ -11,6 +11,7 @@ pub mod geo;
 pub mod id;
 pub mod menu;
 pub mod money;
+pub mod notification;
 pub mod order;
 pub mod payment;
 pub mod point;

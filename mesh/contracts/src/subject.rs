@@ -21,17 +21,20 @@ pub enum Context {
     Courier,
     /// People.
     User,
+    /// What became of notifications.
+    Notify,
 }
 
 impl Context {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Order,
         Self::Basket,
         Self::Menu,
         Self::Point,
         Self::Courier,
         Self::User,
+        Self::Notify,
     ];
 
     /// The name of its stream on the bus, without prefix.
@@ -43,6 +46,7 @@ impl Context {
             Self::Point => "POINT",
             Self::Courier => "COURIER",
             Self::User => "USER",
+            Self::Notify => "NOTIFY",
         }
     }
 
@@ -55,6 +59,7 @@ impl Context {
             Self::Point => "point-master",
             Self::Courier => "courier-master",
             Self::User => "user-master",
+            Self::Notify => "notifier",
         }
     }
 
@@ -67,7 +72,46 @@ impl Context {
             "pnt" => Some(Self::Point),
             "cou" | "dlv" => Some(Self::Courier),
             "usr" => Some(Self::User),
+            "ntf" => Some(Self::Notify),
             _ => None,
+        }
+    }
+}
+
+/// A work queue: one worker takes each job, and the broker forgets a job that is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Queue {
+    /// Payments to be driven on.
+    Payment,
+    /// Messages to customers.
+    Notify,
+}
+
+impl Queue {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Payment, Self::Notify];
+
+    /// The name of its stream on the bus, without prefix.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Payment => "JOBS_PAYMENT",
+            Self::Notify => "JOBS_NOTIFY",
+        }
+    }
+
+    /// Whose aggregates its jobs are about; the owner alone puts jobs there.
+    pub fn context(self) -> Context {
+        match self {
+            Self::Payment => Context::Basket,
+            Self::Notify => Context::Order,
+        }
+    }
+
+    /// The only service that takes them.
+    pub fn worker(self) -> &'static str {
+        match self {
+            Self::Payment => "basket-master",
+            Self::Notify => "notifier",
         }
     }
 }
@@ -88,4 +132,9 @@ pub fn event(prefix: &str, region: &str, context: Context, shard: u8) -> String 
 /// Every subject of a context in a region.
 pub fn events(prefix: &str, region: &str, context: Context) -> String {
     format!("{prefix}ev.{region}.{}.*", context.as_str())
+}
+
+/// `job.<region>.<queue>`, after the prefix.
+pub fn job(prefix: &str, region: &str, queue: Queue) -> String {
+    format!("{prefix}job.{region}.{}", queue.as_str())
 }

@@ -40,6 +40,34 @@ impl Role {
     }
 }
 
+/// What a person is written to in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Language {
+    /// English.
+    #[default]
+    En,
+    /// Russian.
+    Ru,
+}
+
+impl Language {
+    /// As on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::En => "en",
+            Self::Ru => "ru",
+        }
+    }
+
+    /// The reverse of [`Language::as_str`].
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::En, Self::Ru]
+            .into_iter()
+            .find(|language| language.as_str() == text)
+    }
+}
+
 events! {
     /// What happens to a person's account. Names, e-mails, phones and addresses stay in user-master's tables.
     pub enum Event {

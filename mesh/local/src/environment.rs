@@ -25,6 +25,9 @@ pub(crate) const OPERATOR_EMAIL: &str = "operator@tiffin.local";
 /// has a certificate of the mesh.
 const WEBHOOK_PATH: &str = "/v1/webhooks/payments";
 
+/// The mail server's port for mails, beside the one for its peers.
+const SMTP_PORT: &str = "sandbox-mail/smtp";
+
 /// Names and values of a process's environment.
 type Variables = BTreeMap<String, String>;
 
@@ -147,7 +150,12 @@ impl Teller<'_> {
                 serve.push(("TIFFIN_PUBLIC_TLS_DIR", tls.display().to_string()));
                 serve.push(("TIFFIN_REDIS_URL", self.redis(service)?));
             }
-            Kind::Sandbox => serve.extend(self.sandbox(address)?),
+            Kind::Sandbox => {
+                let kept = sandbox_dir(self.data_dir, service.name);
+                std::fs::create_dir_all(&kept)?;
+                serve.push(("TIFFIN_SANDBOX_LISTEN", address.to_string()));
+                serve.push(("TIFFIN_SANDBOX_DATA_DIR", kept.display().to_string()));
+            }
         }
         match service.name {
             "user-master" => migrate.extend([
@@ -162,6 +170,12 @@ impl Teller<'_> {
                 ("TIFFIN_PAYMENTS_KEY", self.secrets.get("payments/key")?),
                 ("TIFFIN_PAYMENTS_WEBHOOK_SECRET", self.secrets.get("payments/webhook")?),
             ]),
+            "notifier" => serve.extend([
+                ("TIFFIN_SMTP_ADDRESS", self.ports.get(SMTP_PORT)?.to_string()),
+                ("TIFFIN_SMTP_TLS", "off".to_owned()),
+            ]),
+            "sandbox-payments" => serve.extend(self.sandbox_payments()?),
+            "sandbox-mail" => serve.push(("TIFFIN_SANDBOX_SMTP_LISTEN", self.ports.get(SMTP_PORT)?.to_string())),
             _ => {}
         }
         Ok(Told {
@@ -188,12 +202,8 @@ impl Teller<'_> {
         Ok(self.servers.redis.url(service.name, &password))
     }
 
-    fn sandbox(&self, address: SocketAddr) -> Result<[(&'static str, String); 5]> {
-        let ledger = sandbox_dir(self.data_dir);
-        std::fs::create_dir_all(&ledger)?;
+    fn sandbox_payments(&self) -> Result<[(&'static str, String); 3]> {
         Ok([
-            ("TIFFIN_SANDBOX_LISTEN", address.to_string()),
-            ("TIFFIN_SANDBOX_DATA_DIR", ledger.display().to_string()),
             ("TIFFIN_SANDBOX_KEY", self.secrets.get("payments/key")?),
             (
                 "TIFFIN_SANDBOX_WEBHOOK_URL",
@@ -204,9 +214,9 @@ impl Teller<'_> {
     }
 }
 
-/// Where the provider keeps its ledger.
-pub(crate) fn sandbox_dir(data_dir: &Path) -> PathBuf {
-    data_dir.join("sandbox-payments")
+/// Where a stand-in keeps what it has: the provider its ledger, the mail server its mails.
+pub(crate) fn sandbox_dir(data_dir: &Path, name: &str) -> PathBuf {
+    data_dir.join(name)
 }
 
 fn owned(variables: Vec<(&str, String)>) -> Variables {

@@ -122,7 +122,7 @@ impl Running {
 
     /// The folder in which the payment provider keeps its ledger.
     pub fn sandbox_ledger(&self) -> PathBuf {
-        sandbox_dir(&self.data_dir)
+        sandbox_dir(&self.data_dir, "sandbox-payments")
     }
 
     /// The key to ask the payment provider with.

@@ -1,6 +1,6 @@
 //! The services of the platform, as one table.
 
-use mesh_contracts::subject::Context;
+use mesh_contracts::subject::{Context, Queue};
 
 use crate::servers::Grant;
 
@@ -13,7 +13,7 @@ pub enum Kind {
     Info,
     /// The door: a public port, and Redis for shared counts.
     Gateway,
-    /// The stand-in payment provider: a folder for its ledger.
+    /// A stand-in for somebody outside: a folder for what it keeps.
     Sandbox,
 }
 
@@ -27,7 +27,7 @@ pub struct Service {
 }
 
 /// All of them.
-pub const SERVICES: [Service; 12] = [
+pub const SERVICES: [Service; 14] = [
     Service {
         name: "order-master",
         kind: Kind::Master,
@@ -50,6 +50,10 @@ pub const SERVICES: [Service; 12] = [
     },
     Service {
         name: "user-master",
+        kind: Kind::Master,
+    },
+    Service {
+        name: "notifier",
         kind: Kind::Master,
     },
     Service {
@@ -76,6 +80,10 @@ pub const SERVICES: [Service; 12] = [
         name: "sandbox-payments",
         kind: Kind::Sandbox,
     },
+    Service {
+        name: "sandbox-mail",
+        kind: Kind::Sandbox,
+    },
 ];
 
 /// The identity of the command line, which asks services in its own name. Not a service: nothing of it listens.
@@ -93,7 +101,8 @@ pub fn of_kind(kind: Kind) -> impl Iterator<Item = &'static Service> {
     SERVICES.iter().filter(move |service| service.kind == kind)
 }
 
-/// Who may say what on the bus: masters the events of their contexts; everyone who consumes, dead letters.
+/// Who may say what on the bus: masters the events of their contexts and jobs about them; everyone who consumes,
+/// dead letters. Jobs are taken by their one worker alone.
 pub fn bus_grants() -> Vec<Grant> {
     SERVICES
         .iter()
@@ -104,6 +113,9 @@ pub fn bus_grants() -> Vec<Grant> {
                 .filter(|context| context.owner() == service.name)
                 .map(|context| format!("ev.*.{}.*", context.as_str()))
                 .collect();
+            let queues = Queue::ALL.into_iter();
+            let own = queues.filter(|queue| queue.context().owner() == service.name);
+            publish.extend(own.map(|queue| format!("job.*.{}", queue.as_str())));
             publish.push("dead.*.*".to_owned());
             if service.kind == Kind::Master {
                 publish.push("live.>".to_owned());
@@ -112,6 +124,11 @@ pub fn bus_grants() -> Vec<Grant> {
                 user: service.name.to_owned(),
                 publish,
                 subscribe: vec!["live.>".to_owned()],
+                no_jobs_of: Queue::ALL
+                    .into_iter()
+                    .filter(|queue| queue.worker() != service.name)
+                    .map(|queue| queue.as_str().to_owned())
+                    .collect(),
             }
         })
         .collect()

@@ -22,6 +22,7 @@ async fn a_person_sees_everything_we_know_of_them() {
                 "email": "ann@example.org",
                 "name": "Ann",
                 "phone": "+49 30 1234",
+                "language": "ru",
                 "addresses": {
                     (HOME.to_string()): {
                         "text": "Holzweg 7, third floor",

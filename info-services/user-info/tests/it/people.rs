@@ -10,7 +10,7 @@ use axum::{Json, Router};
 use mesh_contracts::api::{Profile, StoredAddress};
 use mesh_contracts::geo::{Coordinates, Country, Place};
 use mesh_contracts::id::{AddressId, UserId};
-use mesh_contracts::user::{Event, Role};
+use mesh_contracts::user::{Event, Language, Role};
 use mesh_runtime::Problem;
 use tokio::sync::RwLock;
 use uuid::Uuid;
@@ -84,6 +84,7 @@ impl World {
             email: "ann@example.org".into(),
             name: name.into(),
             phone: Some("+49 30 1234".into()),
+            language: Language::Ru,
             addresses: BTreeMap::from([(HOME.to_string(), home)]),
         });
         let registered = Event::Registered {

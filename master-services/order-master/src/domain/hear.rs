@@ -13,7 +13,7 @@ pub fn hear(envelope: &Envelope) -> Result<Option<(OrderId, Command)>, BadBody> 
         Some(Context::Point) => hear_point(envelope),
         Some(Context::Basket) => hear_payment(envelope),
         Some(Context::Courier) => hear_delivery(envelope),
-        Some(Context::Order | Context::Menu | Context::User) | None => Ok(None),
+        Some(Context::Order | Context::Menu | Context::User | Context::Notify) | None => Ok(None),
     }
 }
 

@@ -10,12 +10,12 @@ use uuid::Uuid;
 
 use super::*;
 
-const NOON: Timestamp = Timestamp::constant(1_767_268_800, 0);
+pub(super) const NOON: Timestamp = Timestamp::constant(1_767_268_800, 0);
 const NEAR: FoodPointId = FoodPointId(Uuid::from_u128(1));
 const FAR: FoodPointId = FoodPointId(Uuid::from_u128(2));
 const ANNA: CourierId = CourierId(Uuid::from_u128(3));
-const TOTAL: Money = Money::new(1290, Currency::EUR);
-const NOTHING: Money = Money::zero(Currency::EUR);
+pub(super) const TOTAL: Money = Money::new(1290, Currency::EUR);
+pub(super) const NOTHING: Money = Money::zero(Currency::EUR);
 
 fn policy() -> Policy {
     Policy::default()
@@ -100,7 +100,7 @@ fn paying() -> Vec<Event> {
     ]
 }
 
-fn offered() -> Vec<Event> {
+pub(super) fn offered() -> Vec<Event> {
     with(
         paying(),
         [
@@ -162,7 +162,7 @@ fn with(mut given: Vec<Event>, more: impl IntoIterator<Item = Event>) -> Vec<Eve
     given
 }
 
-fn state(given: &[Event]) -> Order {
+pub(super) fn state(given: &[Event]) -> Order {
     given
         .iter()
         .fold(None, |order, event| fold(order, event, NOON))

@@ -2,6 +2,7 @@
 
 mod kitchen;
 mod menu;
+mod notices;
 mod peers;
 mod place;
 mod world;

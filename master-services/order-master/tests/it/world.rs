@@ -28,6 +28,9 @@ pub const BREAD: IngredientId = IngredientId(Uuid::from_u128(77));
 /// What the product costs.
 pub const PRICE: Money = Money::new(1290, Currency::EUR);
 
+/// Notices that nobody answers come again soon enough for a test.
+const NOTIFY_AGAIN_S: &str = "1";
+
 /// order-master and everybody who talks to it.
 pub struct World {
     pub service: ServiceProcess,
@@ -45,6 +48,7 @@ impl World {
     pub async fn new(stage: &Stage) -> Self {
         let database = stage.database().await;
         let service = ServiceProcess::new(stage, order_master::NAME, env!("CARGO_BIN_EXE_order-master"));
+        let service = service.env("TIFFIN_NOTIFY_AGAIN_S", NOTIFY_AGAIN_S);
         let mut service = service.migrated(&database).await;
         let mut buses = Vec::new();
         for context in [Context::Point, Context::Menu, Context::Basket, Context::Courier] {
@@ -115,9 +119,21 @@ impl World {
             Context::Menu => &self.stage_bus[1],
             Context::Basket => &self.stage_bus[2],
             Context::Courier => &self.stage_bus[3],
-            Context::Order | Context::User => unreachable!("nobody says that here"),
+            Context::Order | Context::User | Context::Notify => unreachable!("nobody says that here"),
         };
-        let envelope = Envelope {
+        let envelope = self.envelope(stream, version, event);
+        bus.publish(&envelope)
+            .await
+            .expect("published")
+            .await
+            .expect("acknowledged");
+    }
+
+    /// An event as its owner stores it.
+    pub fn envelope<E: EventBody>(&self, stream: impl ToString, version: u64, event: &E) -> Envelope {
+        let stream = stream.to_string();
+        let owner = Context::of_stream(&stream).expect("a stream of ours").owner();
+        Envelope {
             event_id: Uuid::new_v4(),
             stream,
             version,
@@ -126,14 +142,9 @@ impl World {
             schema_version: E::SCHEMA_VERSION,
             at: Timestamp::now(),
             recorded_at: Timestamp::now(),
-            meta: Meta::by(Actor::service(context.owner())),
+            meta: Meta::by(Actor::service(owner)),
             data: event.encode(),
-        };
-        bus.publish(&envelope)
-            .await
-            .expect("published")
-            .await
-            .expect("acknowledged");
+        }
     }
 
     /// The next event of the food point.

@@ -31,8 +31,10 @@ fn product(of: &[IngredientId]) -> Product {
         },
         prices: [(germany, Money::new(890, Currency::EUR))].into(),
         recipe: of.iter().map(line).collect(),
+        tax_bp: Default::default(),
         allergens: Vec::new(),
         prep_minutes: 8,
+        options: Vec::new(),
     }
 }
 

@@ -105,8 +105,18 @@ async fn a_changed_profile_is_told_without_what_changed() {
         assert_eq!(patch(json!({ "phone": "" })).await.status, 200);
         let profile = world.get(&format!("/people/{}", anna.subject)).await.json();
         assert_eq!(
-            (profile["name"].as_str(), &profile["phone"]),
-            (Some("Anna B."), &json!(null))
+            (
+                profile["name"].as_str(),
+                &profile["phone"],
+                profile["language"].as_str()
+            ),
+            (Some("Anna B."), &json!(null), Some("en"))
+        );
+        assert_eq!(patch(json!({ "language": "ru" })).await.status, 200);
+        let profile = world.get(&format!("/people/{}", anna.subject)).await.json();
+        assert_eq!(
+            (profile["name"].as_str(), profile["language"].as_str()),
+            (Some("Anna B."), Some("ru"))
         );
         let events = world.events(anna.subject).await;
         assert_eq!(

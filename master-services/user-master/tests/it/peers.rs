@@ -52,6 +52,12 @@ async fn personal_data_is_for_those_who_show_it_and_the_feed_for_those_who_hear(
                 assert_eq!(status(service, &path).await, 403, "{service} {path}");
             }
         }
+        let contact = format!("{person}/contact");
+        assert_eq!(status("notifier", &contact).await, 200);
+        assert_eq!(status("notifier", &person).await, 403);
+        for service in ["gateway", "user-info", "order-master", "tiffin"] {
+            assert_eq!(status(service, &contact).await, 403, "{service}");
+        }
         assert_eq!(status("courier-master", "/feed").await, 200);
         assert_eq!(status("sandbox-payments", "/feed").await, 403);
     })

@@ -140,6 +140,8 @@ async fn ones_own_data_is_checked_too() {
         refused(Method::PUT, &one, None, home(), 401, "caller_unknown").await;
         refused(Method::PATCH, "/me", Some(&anna), json!({}), 422, "invalid").await;
         refused(Method::PATCH, "/me", Some(&anna), json!({ "name": "" }), 422, "invalid").await;
+        let klingon = json!({ "language": "tlh" });
+        refused(Method::PATCH, "/me", Some(&anna), klingon, 422, "invalid").await;
         refused(
             Method::PATCH,
             "/me",

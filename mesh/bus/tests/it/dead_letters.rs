@@ -13,7 +13,7 @@ async fn order_bus(stage: &Stage) -> Bus {
     bus
 }
 
-async fn letters(stage: &Stage) -> Vec<(DeadLetter, String)> {
+pub async fn letters(stage: &Stage) -> Vec<(DeadLetter, String)> {
     let admin = jetstream::new(stage.bus_admin().await);
     let dead = admin.get_stream(format!("{}DEAD", stage.bus_prefix())).await.unwrap();
     let mut letters = Vec::new();

@@ -36,6 +36,19 @@ const JETSTREAM: [&str; 13] = [
     "$JS.ACK.>",
 ];
 
+/// What it takes to get at a stream's messages; whoever is not the worker of a queue may do none of it.
+const TAKING: [&str; 9] = [
+    "$JS.API.STREAM.MSG.GET.{}",
+    "$JS.API.DIRECT.GET.{}",
+    "$JS.API.DIRECT.GET.{}.>",
+    "$JS.API.CONSUMER.CREATE.{}",
+    "$JS.API.CONSUMER.CREATE.{}.>",
+    "$JS.API.CONSUMER.DURABLE.CREATE.{}.>",
+    "$JS.API.CONSUMER.MSG.NEXT.{}.>",
+    "$JS.API.CONSUMER.DELETE.{}.>",
+    "$JS.ACK.{}.>",
+];
+
 /// What a service may say on the bus.
 #[derive(Debug, Clone)]
 pub struct Grant {
@@ -45,6 +58,9 @@ pub struct Grant {
     pub publish: Vec<String>,
     /// Subjects it may listen to directly, without any prefix; events come by JetStream.
     pub subscribe: Vec<String>,
+    /// Work queues, by the names of their streams, whose jobs it may not take. A queue under a prefix has another
+    /// name, so in tests this is not enforced.
+    pub no_jobs_of: Vec<String>,
 }
 
 /// A running broker.
@@ -153,10 +169,14 @@ fn user(grant: &Grant, password: &str, any_prefix: bool) -> String {
     publish.extend(JETSTREAM.map(str::to_owned));
     let mut subscribe = prefixed(&grant.subscribe);
     subscribe.push("_INBOX.>".to_owned());
+    let queues = grant.no_jobs_of.iter();
+    let denied: Vec<String> = queues
+        .flat_map(|queue| TAKING.map(|subject| subject.replace("{}", queue)))
+        .collect();
     format!(
         "{{ user: \"{}\", password: \"{password}\", permissions: {{ publish: {}, subscribe: {} }} }}",
         grant.user,
-        serde_json::json!(publish),
+        serde_json::json!({ "allow": publish, "deny": denied }),
         serde_json::json!(subscribe),
     )
 }

@@ -236,3 +236,46 @@ async fn one_service_may_not_publish_the_events_of_another() {
     }
     running.end().await;
 }
+
+#[tokio::test]
+async fn jobs_are_put_on_a_queue_by_their_owner_and_taken_by_its_worker_alone() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let running = Running::start(&folder.path().join("data")).await;
+    let secrets = Secrets::open(running.data_dir.path()).expect("readable");
+    let config = async_nats::jetstream::stream::Config {
+        name: "JOBS_NOTIFY".to_owned(),
+        subjects: vec!["job.local.JOBS_NOTIFY".to_owned()],
+        retention: async_nats::jetstream::stream::RetentionPolicy::WorkQueue,
+        ..Default::default()
+    };
+    running.jetstream().await.create_stream(config).await.expect("a queue");
+    for (service, puts, takes) in [
+        ("order-master", true, false),
+        ("notifier", false, true),
+        ("basket-master", false, false),
+    ] {
+        let password = secrets.get(&format!("nats/{service}")).expect("known");
+        let options = async_nats::ConnectOptions::with_user_and_password(service.to_owned(), password);
+        let client = options
+            .connect(running.servers.nats.url())
+            .await
+            .expect("every service enters");
+        let jetstream = async_nats::jetstream::context::ContextBuilder::new()
+            .timeout(Duration::from_secs(2))
+            .build(client);
+        let put = jetstream
+            .publish("job.local.JOBS_NOTIFY", "{}".into())
+            .await
+            .expect("sent")
+            .await;
+        assert_eq!(put.is_ok(), puts, "{service} puts");
+        let queue = jetstream.get_stream("JOBS_NOTIFY").await.expect("everyone may look");
+        let config = async_nats::jetstream::consumer::pull::Config {
+            durable_name: Some("notifier".to_owned()),
+            ..Default::default()
+        };
+        assert_eq!(queue.create_consumer(config).await.is_ok(), takes, "{service} takes");
+        assert_eq!(queue.get_raw_message(1).await.is_ok(), takes, "{service} reads");
+    }
+    running.end().await;
+}

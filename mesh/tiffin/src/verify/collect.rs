@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use async_nats::jetstream;
+use async_nats::jetstream::stream::RetentionPolicy;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use http::{Request, header};
 use jiff::Timestamp;
 use mesh_contracts::api::Profile;
-use mesh_contracts::subject::Context;
+use mesh_contracts::subject::{Context, Queue};
 use mesh_identity::{Client, Mesh, Upstream};
 use mesh_local::running::Running;
 use mesh_local::services::{Kind, of_kind};
@@ -225,35 +226,42 @@ impl Stores {
         found.with_context(|| format!("there is no master {master}"))
     }
 
-    /// The newest message of every context's stream.
-    pub async fn bus_heads(&self) -> Result<BTreeMap<Context, u64>> {
+    /// The newest message of every context's stream, and of the work queues there are, by their names.
+    pub async fn bus_heads(&self) -> Result<BTreeMap<String, u64>> {
         let mut heads = BTreeMap::new();
         for context in Context::ALL {
             let name = format!("{}{}", self.bus_prefix, context.as_str());
-            let stream = self
-                .bus
-                .get_stream(&name)
-                .await
-                .with_context(|| format!("the stream {name}"))?;
-            heads.insert(context, stream.cached_info().state.last_sequence);
+            let stream = self.bus.get_stream(&name).await;
+            let stream = stream.with_context(|| format!("the stream {name}"))?;
+            heads.insert(name, stream.cached_info().state.last_sequence);
+        }
+        for queue in Queue::ALL {
+            let name = format!("{}{}", self.bus_prefix, queue.as_str());
+            // A queue is made by whoever uses it first.
+            if let Ok(stream) = self.bus.get_stream(&name).await {
+                heads.insert(name, stream.cached_info().state.last_sequence);
+            }
         }
         Ok(heads)
     }
 
-    /// Consumers that have not acknowledged everything up to these messages.
-    pub async fn behind(&self, heads: &BTreeMap<Context, u64>) -> Result<Vec<Behind>> {
+    /// Consumers that have not acknowledged everything up to these messages, and workers that have not even begun with
+    /// a job: one that was put off may rest for a while.
+    pub async fn behind(&self, heads: &BTreeMap<String, u64>) -> Result<Vec<Behind>> {
         let mut behind = Vec::new();
-        for (context, head) in heads {
-            let name = format!("{}{}", self.bus_prefix, context.as_str());
-            let stream = self
-                .bus
-                .get_stream(&name)
-                .await
-                .with_context(|| format!("the stream {name}"))?;
+        for (name, head) in heads {
+            let stream = self.bus.get_stream(name).await;
+            let stream = stream.with_context(|| format!("the stream {name}"))?;
+            let is_queue = stream.cached_info().config.retention == RetentionPolicy::WorkQueue;
             let mut consumers = stream.consumers();
             while let Some(consumer) = consumers.try_next().await? {
-                let messages = consumer.num_pending + consumer.num_ack_pending as u64;
-                if consumer.ack_floor.stream_sequence < *head && messages > 0 {
+                let (reached, messages) = if is_queue {
+                    (consumer.delivered.stream_sequence, consumer.num_pending)
+                } else {
+                    let messages = consumer.num_pending + consumer.num_ack_pending as u64;
+                    (consumer.ack_floor.stream_sequence, messages)
+                };
+                if reached < *head && messages > 0 {
                     behind.push(Behind {
                         consumer: consumer.name,
                         stream: name.clone(),

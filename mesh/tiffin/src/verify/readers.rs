@@ -50,11 +50,12 @@ const fn documents(service: &'static str, context: Context, prefix: &'static str
 }
 
 /// Everyone who reads others' events.
-pub const READERS: [Reader; 20] = [
+pub const READERS: [Reader; 21] = [
     inbox("order-master", Context::Point),
     inbox("order-master", Context::Menu),
     inbox("order-master", Context::Basket),
     inbox("order-master", Context::Courier),
+    inbox("order-master", Context::Notify),
     inbox("point-master", Context::Order),
     inbox("point-master", Context::Menu),
     inbox("courier-master", Context::Order),

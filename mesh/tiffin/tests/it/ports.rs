@@ -61,7 +61,7 @@ const fn group(service: &'static str, method: Method, path: &'static str, peers:
     }
 }
 
-static GROUPS: [Group; 24] = [
+static GROUPS: [Group; 27] = [
     group("order-master", Method::POST, "/orders", GATEWAY),
     group(
         "order-master",
@@ -103,6 +103,13 @@ static GROUPS: [Group; 24] = [
         &["gateway", "user-info"],
     ),
     group("user-master", Method::GET, FEED_PATH, FEED),
+    group(
+        "user-master",
+        Method::GET,
+        "/people/usr_00000000000000000000000001/contact",
+        &["notifier"],
+    ),
+    group("notifier", Method::GET, FEED_PATH, &["order-master", "tiffin"]),
     group("order-info", Method::GET, "/orders", GATEWAY),
     group(
         "order-info",
@@ -126,6 +133,7 @@ static GROUPS: [Group; 24] = [
         "/v1/ledger",
         &["basket-master", "tiffin"],
     ),
+    group("sandbox-mail", Method::GET, "/v1/mails", &["tiffin"]),
 ];
 
 #[tokio::test]

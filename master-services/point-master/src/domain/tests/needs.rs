@@ -142,7 +142,9 @@ fn a_product_needs_its_recipe_wherever_it_has_a_price() {
                 quantity: 1,
             })
             .into(),
+        tax_bp: Default::default(),
         allergens: Vec::new(),
+        options: Vec::new(),
         prep_minutes: 8,
     };
     let heard = |stream: &str, event: menu::Event| {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use mesh_contracts::api::{Profile, StoredAddress};
 use mesh_contracts::envelope::{Envelope, Meta};
 use mesh_contracts::geo::{Coordinates, Country, Place};
-use mesh_contracts::user::Role;
+use mesh_contracts::user::{Language, Role};
 use mesh_eventstore::{Answer, SqlTime};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::types::Json;
@@ -34,7 +34,7 @@ pub struct Chunk {
     pub heads: Versions,
     /// All events of each, in order.
     pub events: BTreeMap<String, Vec<Envelope>>,
-    /// When the timers of each are due.
+    /// When the timers of each are due, but for those that ask for a notification and move nothing.
     pub deadlines: BTreeMap<String, Vec<Timestamp>>,
 }
 
@@ -91,11 +91,13 @@ impl Database {
             chunk.events.entry(event.stream.clone()).or_default().push(event);
         }
         drop(events);
-        let deadlines = sqlx::query("select stream_id, due_at from timers where stream_id = any($1)")
-            .bind(streams)
-            .try_map(|row: PgRow| Ok((row.try_get::<String, _>(0)?, row.try_get::<SqlTime, _>(1)?.0)))
-            .fetch_all(&mut *tx)
-            .await?;
+        let deadlines = sqlx::query(
+            "select stream_id, due_at from timers where stream_id = any($1) and kind not like 'notify\\_%'",
+        )
+        .bind(streams)
+        .try_map(|row: PgRow| Ok((row.try_get::<String, _>(0)?, row.try_get::<SqlTime, _>(1)?.0)))
+        .fetch_all(&mut *tx)
+        .await?;
         for (stream, due) in deadlines {
             chunk.deadlines.entry(stream).or_default().push(due);
         }
@@ -160,7 +162,7 @@ impl Database {
     /// A person's own data with the person's events, at one moment; no data if the person is gone.
     pub async fn person(&self, id: &str) -> Result<(Option<Profile>, Vec<Envelope>)> {
         let mut tx = self.snapshot().await?;
-        let row = sqlx::query("select person, role, email, name, phone from people where person = $1")
+        let row = sqlx::query("select person, role, email, name, phone, language from people where person = $1")
             .bind(id)
             .fetch_optional(&mut *tx)
             .await?;
@@ -229,6 +231,7 @@ fn profile(row: &PgRow, addresses: &[PgRow]) -> Result<Profile> {
         email: row.try_get("email")?,
         name: row.try_get("name")?,
         phone: row.try_get("phone")?,
+        language: Language::parse(row.try_get("language")?).context("a language")?,
         addresses: stored.collect::<Result<_>>()?,
     })
 }

@@ -1,0 +1,52 @@
+//! notifier: `serve` (default), `migrate`, `--help`.
+
+use mesh_bus::Bus;
+use mesh_contracts::subject::Context;
+use mesh_eventstore::{Store, migrate, relay};
+use mesh_identity::Mesh;
+use mesh_runtime::admin::{self, Ready};
+use mesh_runtime::process::{self, Command, endless};
+use mesh_runtime::{Settings, Shutdown, server, telemetry};
+use notifier::config::Config;
+use notifier::mail::Mailer;
+use notifier::people::People;
+use notifier::{App, NAME, http as routes, reactions};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let mut settings = Settings::new(NAME);
+    let config = Config::from_settings(&mut settings);
+    match process::command(&settings, &[Command::Serve, Command::Migrate])? {
+        None => Ok(()),
+        Some(Command::Migrate) => {
+            Ok(migrate::run(config.owner.url()?, sqlx::migrate!("../../migrations/notifier")).await?)
+        }
+        Some(Command::Serve) => {
+            settings.finish()?;
+            serve(config).await
+        }
+    }
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let common = config.common;
+    telemetry::init(NAME, &common.telemetry)?;
+    mesh_identity::install_crypto_provider();
+    let shutdown = Shutdown::on_signals()?;
+    let mesh = Mesh::load(&common.tls_dir, NAME)?;
+    let listener = process::listen(common.mesh_listen).await?;
+    let admin_listener = process::listen(common.admin_listen).await?;
+    let bus = Bus::connect(config.bus).await?;
+    let store = Store::connect(config.store, common.clock)
+        .await
+        .map_err(anyhow::Error::from_boxed)?;
+    let people = People::new(mesh.client(), config.user_master);
+    let app = App::new(store.clone(), people, Mailer::new(config.smtp)?);
+    tokio::try_join!(
+        server::serve(listener, mesh.server(), routes::router(store.clone()), shutdown.clone()),
+        admin::serve(admin_listener, Ready::default(), shutdown.clone()),
+        endless(relay::run(store, bus.clone(), Context::Notify, shutdown.clone())),
+        endless(reactions::run(app, bus, config.retry_after, shutdown.clone())),
+    )?;
+    Ok(())
+}
