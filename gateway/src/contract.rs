@@ -131,7 +131,16 @@ pub(crate) fn needs_key(document: &mut openapi::OpenApi) {
 }
 
 /// order-info leaves these out for customers and couriers, so nobody may rely on them.
-const INTERNAL: [&str; 6] = ["candidates", "tried", "needs", "attempt", "hold", "liable"];
+const INTERNAL: [&str; 8] = [
+    "candidates",
+    "tried",
+    "needs",
+    "attempt",
+    "hold",
+    "liable",
+    "borne",
+    "stopped",
+];
 
 fn show_less(document: &mut openapi::OpenApi) {
     let schemas = document.components.as_mut().map(|components| &mut components.schemas);

@@ -55,7 +55,9 @@ pub(crate) async fn mine(app: &Gateway, ask: Ask) -> Answer {
 fn is_active(status: Status) -> bool {
     match status {
         Status::Assigned | Status::PickedUp | Status::Attempted => true,
-        Status::Waiting | Status::Offered | Status::Delivered | Status::Cancelled => false,
+        Status::Waiting | Status::Offered | Status::Delivered | Status::Cancelled | Status::Returned | Status::Lost => {
+            false
+        }
     }
 }
 

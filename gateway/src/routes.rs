@@ -39,6 +39,7 @@ const KITCHEN: &[Role] = &[Role::Kitchen];
 const COURIER: &[Role] = &[Role::Courier];
 const OPERATOR: &[Role] = &[Role::Operator];
 const CUSTOMER_OR_OPERATOR: &[Role] = &[Role::Customer, Role::Operator];
+const CUSTOMER_OR_KITCHEN: &[Role] = &[Role::Customer, Role::Kitchen];
 const KITCHEN_OR_OPERATOR: &[Role] = &[Role::Kitchen, Role::Operator];
 
 /// Everything the gateway answers.

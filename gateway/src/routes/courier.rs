@@ -1,7 +1,7 @@
 //! Shifts, positions and deliveries.
 
 use axum::extract::State;
-use mesh_contracts::api::{Deliver, Nothing, Position, Receipt, Shift, WithReason};
+use mesh_contracts::api::{Deliver, Fail, Nothing, Position, Receipt, Shift};
 use mesh_contracts::id::DeliveryId;
 use mesh_runtime::extract::{Path, Query};
 use utoipa_axum::router::OpenApiRouter;
@@ -98,8 +98,8 @@ async fn deliver(State(app): State<App>, _: Path<DeliveryId>, tell: Tell<Deliver
 
 /// Report that a delivery could not be handed over
 #[utoipa::path(post, path = "/deliveries/{id}/fail", tag = "courier",
-    params(("id" = DeliveryId, Path, description = "The delivery."), Guarded), request_body = WithReason,
+    params(("id" = DeliveryId, Path, description = "The delivery."), Guarded), request_body = Fail,
     responses((status = 200, description = "Noted.", body = Receipt)))]
-async fn fail_delivery(State(app): State<App>, _: Path<DeliveryId>, tell: Tell<WithReason>) -> Answer {
+async fn fail_delivery(State(app): State<App>, _: Path<DeliveryId>, tell: Tell<Fail>) -> Answer {
     app.services.courier_master.forward(tell.ask).await
 }

@@ -8,7 +8,7 @@ use mesh_runtime::extract::{Path, Query};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{CUSTOMER, CUSTOMER_OR_OPERATOR, EVERYONE};
+use super::{CUSTOMER, CUSTOMER_OR_KITCHEN, CUSTOMER_OR_OPERATOR, EVERYONE};
 use crate::ask::{Ask, Tell};
 use crate::door::only;
 use crate::home::{self, HomeQuery};
@@ -24,8 +24,8 @@ pub(super) fn routes(app: &App) -> OpenApiRouter<App> {
         .routes(routes!(basket))
         .routes(routes!(set_line, remove_line))
         .routes(routes!(place_order, orders))
-        .routes(routes!(cancel_order))
         .routes(routes!(pay_order));
+    let with_kitchens = OpenApiRouter::new().routes(routes!(cancel_order));
     let with_operators = OpenApiRouter::new().routes(routes!(payment));
     // Who of them may see which order is order-info's question.
     let everyone = OpenApiRouter::new()
@@ -35,6 +35,7 @@ pub(super) fn routes(app: &App) -> OpenApiRouter<App> {
         .routes(routes!(order_live))
         .routes(routes!(order_history));
     only(CUSTOMER, app, customers)
+        .merge(only(CUSTOMER_OR_KITCHEN, app, with_kitchens))
         .merge(only(CUSTOMER_OR_OPERATOR, app, with_operators))
         .merge(only(EVERYONE, app, everyone))
 }
@@ -121,7 +122,7 @@ async fn order_history(State(app): State<App>, _: Path<OrderId>, ask: Ask) -> An
     app.services.order_info.forward(ask).await
 }
 
-/// Cancel an order
+/// Cancel an order: free until it is being cooked, then for a fee; whole if its kitchen does it
 #[utoipa::path(post, path = "/orders/{id}/cancel", tag = "customer",
     params(("id" = OrderId, Path, description = "The order."), Guarded), request_body = WithReason,
     responses((status = 200, description = "Cancelled.", body = Receipt)))]

@@ -1,7 +1,9 @@
 //! Tickets, stock and the state of a food point.
 
 use axum::extract::State;
-use mesh_contracts::api::{Accept, ChangePoint, Nothing, Receipt, StockAmount, StockSettings, StockWaste, WithReason};
+use mesh_contracts::api::{
+    Accept, ChangePoint, Collect, Nothing, Receipt, StockAmount, StockSettings, StockWaste, WithReason,
+};
 use mesh_contracts::id::{FoodPointId, IngredientId, OrderId};
 use mesh_runtime::extract::{Path, Query};
 use utoipa_axum::router::OpenApiRouter;
@@ -18,7 +20,9 @@ pub(super) fn routes(app: &App) -> OpenApiRouter<App> {
         .routes(routes!(accept_ticket))
         .routes(routes!(reject_ticket))
         .routes(routes!(start_cooking))
-        .routes(routes!(mark_ready));
+        .routes(routes!(mark_ready))
+        .routes(routes!(stop_cooking))
+        .routes(routes!(collect));
     let with_operators = OpenApiRouter::new()
         .routes(routes!(tickets))
         .routes(routes!(point_live))
@@ -77,6 +81,22 @@ async fn start_cooking(State(app): State<App>, _: Path<OrderId>, tell: Tell<Noth
     params(("id" = OrderId, Path, description = "The order."), Guarded), request_body = Nothing,
     responses((status = 200, description = "Ready.", body = Receipt)))]
 async fn mark_ready(State(app): State<App>, _: Path<OrderId>, tell: Tell<Nothing>) -> Answer {
+    app.services.order_master.forward(tell.ask).await
+}
+
+/// Say that one cannot cook what one had accepted
+#[utoipa::path(post, path = "/orders/{id}/stop", tag = "kitchen",
+    params(("id" = OrderId, Path, description = "The order."), Guarded), request_body = WithReason,
+    responses((status = 200, description = "Another kitchen is asked; if none is left, the order has ended.", body = Receipt)))]
+async fn stop_cooking(State(app): State<App>, _: Path<OrderId>, tell: Tell<WithReason>) -> Answer {
+    app.services.order_master.forward(tell.ask).await
+}
+
+/// Hand a pick-up order over at the counter, with the customer's PIN
+#[utoipa::path(post, path = "/orders/{id}/collect", tag = "kitchen",
+    params(("id" = OrderId, Path, description = "The order."), Guarded), request_body = Collect,
+    responses((status = 200, description = "Collected.", body = Receipt)))]
+async fn collect(State(app): State<App>, _: Path<OrderId>, tell: Tell<Collect>) -> Answer {
     app.services.order_master.forward(tell.ask).await
 }
 

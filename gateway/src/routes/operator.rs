@@ -1,8 +1,8 @@
 //! The chain itself: products, promotions, food points, couriers, staff; and the last word on an order.
 
 use axum::extract::State;
-use mesh_contracts::api::{Override, Receipt, RegisterStaff, Registered};
-use mesh_contracts::id::{CourierId, FoodPointId, OrderId, ProductId, PromotionId};
+use mesh_contracts::api::{HandOver, Override, Receipt, RegisterStaff, Registered};
+use mesh_contracts::id::{CourierId, DeliveryId, FoodPointId, OrderId, ProductId, PromotionId};
 use mesh_contracts::menu::Product;
 use mesh_contracts::point::Settings;
 use mesh_contracts::promotion::Promotion;
@@ -27,7 +27,8 @@ pub(super) fn routes(app: &App) -> OpenApiRouter<App> {
         .routes(routes!(register_staff))
         .routes(routes!(register_courier))
         .routes(routes!(courier))
-        .routes(routes!(override_order));
+        .routes(routes!(override_order))
+        .routes(routes!(hand_over));
     only(OPERATOR, app, operators)
 }
 
@@ -142,4 +143,12 @@ async fn courier(State(app): State<App>, _: Path<CourierId>, ask: Ask) -> Answer
     responses((status = 200, description = "Ended, with every compensation due.", body = Receipt)))]
 async fn override_order(State(app): State<App>, _: Path<OrderId>, tell: Tell<Override>) -> Answer {
     app.services.order_master.forward(tell.ask).await
+}
+
+/// Ask another courier to go on with a delivery
+#[utoipa::path(post, path = "/deliveries/{id}/hand-over", tag = "operator",
+    params(("id" = DeliveryId, Path, description = "The delivery."), Guarded), request_body = HandOver,
+    responses((status = 200, description = "Asked; it stays with the first until the other one accepts.", body = Receipt)))]
+async fn hand_over(State(app): State<App>, _: Path<DeliveryId>, tell: Tell<HandOver>) -> Answer {
+    app.services.courier_master.forward(tell.ask).await
 }

@@ -35,7 +35,7 @@ pub const ROUTES: &str = "
     customer,kitchen,courier,operator GET    /v1/orders/{id}
     customer,kitchen,courier,operator GET    /v1/orders/{id}/live
     customer,kitchen,courier,operator GET    /v1/orders/{id}/history
-    customer                          POST   /v1/orders/{id}/cancel
+    customer,kitchen                  POST   /v1/orders/{id}/cancel
     customer                          POST   /v1/orders/{id}/payments
     customer,operator                 GET    /v1/orders/{id}/payment
     kitchen,operator                  GET    /v1/food-points/{id}/tickets
@@ -44,6 +44,8 @@ pub const ROUTES: &str = "
     kitchen                           POST   /v1/orders/{id}/reject
     kitchen                           POST   /v1/orders/{id}/start
     kitchen                           POST   /v1/orders/{id}/ready
+    kitchen                           POST   /v1/orders/{id}/stop
+    kitchen                           POST   /v1/orders/{id}/collect
     kitchen,operator                  PATCH  /v1/food-points/{id}
     kitchen,operator                  POST   /v1/food-points/{id}/stock/{ingredient_id}/receive
     kitchen,operator                  POST   /v1/food-points/{id}/stock/{ingredient_id}/count
@@ -75,6 +77,7 @@ pub const ROUTES: &str = "
     operator                          POST   /v1/couriers
     operator                          GET    /v1/couriers/{id}
     operator                          POST   /v1/orders/{id}/override
+    operator                          POST   /v1/deliveries/{id}/hand-over
 ";
 
 /// One line of the contract.

@@ -222,6 +222,27 @@ async fn every_route_reaches_its_service() {
         ),
         (
             Role::Kitchen,
+            "POST",
+            format!("/orders/{ord}/cancel"),
+            &reason,
+            "order-master",
+        ),
+        (
+            Role::Kitchen,
+            "POST",
+            format!("/orders/{ord}/stop"),
+            &reason,
+            "order-master",
+        ),
+        (
+            Role::Kitchen,
+            "POST",
+            format!("/orders/{ord}/collect"),
+            &pin,
+            "order-master",
+        ),
+        (
+            Role::Kitchen,
             "PATCH",
             format!("/food-points/{pnt}"),
             &json!({ "open": false }),
@@ -356,6 +377,13 @@ async fn every_route_reaches_its_service() {
             format!("/orders/{ord}/override"),
             &reason,
             "order-master",
+        ),
+        (
+            Role::Operator,
+            "POST",
+            format!("/deliveries/{dlv}/hand-over"),
+            &json!({ "courier": cou }),
+            "courier-master",
         ),
     ] {
         let answered = site

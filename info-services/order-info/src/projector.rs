@@ -104,15 +104,14 @@ impl View for Deliveries {
     }
 
     fn place(doc: &Delivery) -> Placement {
-        match doc.concerns() {
-            Some(courier) => {
-                let score = urgency(doc.ready_by);
-                Placement::new()
-                    .indexed(COURIER, courier, score)
-                    .live_scored(topic::courier(courier), score)
-            }
-            None => Placement::new(),
-        }
+        let score = urgency(doc.ready_by);
+        // Who has it, and who is asked to go on with it.
+        let concerned = doc.concerns().into_iter().chain(doc.invited());
+        concerned.fold(Placement::new(), |placement, courier| {
+            placement
+                .indexed(COURIER, courier, score)
+                .live_scored(topic::courier(courier), score)
+        })
     }
 }
 

@@ -13,7 +13,16 @@ use serde_json::{Map, Value};
 use crate::projector::OrderDocument;
 
 /// How the food point was chosen, what its recipes take, and who bears which cost: the chain's affair.
-const INTERNAL: [&str; 6] = ["candidates", "tried", "needs", "attempt", "hold", "liable"];
+const INTERNAL: [&str; 8] = [
+    "candidates",
+    "tried",
+    "needs",
+    "attempt",
+    "hold",
+    "liable",
+    "borne",
+    "stopped",
+];
 
 /// Who else was asked is no courier's business.
 const OTHER_COURIERS: [&str; 1] = ["passed"];

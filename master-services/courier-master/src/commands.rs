@@ -23,11 +23,19 @@ impl App {
     /// Decides on the delivery and on the courier whom the command concerns; whatever moves either of them in between
     /// makes it decide again.
     pub async fn on_delivery(&self, id: DeliveryId, request: Request, command: delivery::Command) -> Submitted {
+        // Nearly always this process moved both last, and what it remembers will do. A refusal may rest on a courier
+        // whom another replica has moved since: nothing is refused on memory.
+        let remembered = self
+            .try_on_delivery(id, request.clone(), command.clone(), Known::Recent)
+            .await;
+        if !matches!(remembered, Err(SubmitError::Rejected(_) | SubmitError::Conflict)) {
+            return remembered;
+        }
         let mut tries = 1;
         loop {
-            // Nearly always this process moved them last, and what it remembers will do.
-            let known = if tries == 1 { Known::Recent } else { Known::Fresh };
-            let outcome = self.try_on_delivery(id, request.clone(), command.clone(), known).await;
+            let outcome = self
+                .try_on_delivery(id, request.clone(), command.clone(), Known::Fresh)
+                .await;
             let moved = matches!(
                 outcome,
                 Err(SubmitError::Rejected(Rejection::Changed) | SubmitError::Conflict)
@@ -56,26 +64,37 @@ impl App {
     ) -> Submitted {
         let delivery = known.of(&self.deliveries, id).await?.map(|(delivery, _)| delivery);
         let party = command.party(delivery.as_ref());
-        let courier = match party {
-            Some(party) => known.of(&self.couriers, party).await?,
-            None => None,
-        };
+        let former = command.former(delivery.as_ref());
+        let courier = self.courier(party, known).await?;
+        let former_courier = self.courier(former, known).await?;
         let policy = self.policy;
         let decide = move |delivery: Option<&Delivery>, now| {
-            if command.party(delivery) != party {
+            if command.party(delivery) != party || command.former(delivery) != former {
                 return Err(Rejection::Changed);
             }
             let state = courier.as_ref().map(|(courier, _)| courier);
             let decision = delivery::decide(delivery, state, command.clone(), now, &policy)?;
-            let decided = Decided::from(decision.delivery);
-            Ok(match party.zip(courier.clone()) {
-                Some((party, (courier, version))) if !decision.courier.is_empty() => {
-                    decided.and(also(party, courier, version, decision.courier, now))
-                }
-                _ => decided,
-            })
+            let touched = [
+                (party, &courier, decision.courier),
+                (former, &former_courier, decision.former),
+            ];
+            let also = touched
+                .into_iter()
+                .filter_map(|(id, courier, events)| also(id?, courier.clone()?, events, now));
+            Ok(also.fold(Decided::from(decision.delivery), Decided::and))
         };
         self.deliveries.submit(id, request, decide).await
+    }
+
+    async fn courier(
+        &self,
+        id: Option<CourierId>,
+        known: Known,
+    ) -> Result<Option<(Courier, u64)>, SubmitError<Rejection>> {
+        match id {
+            Some(id) => known.of(&self.couriers, id).await,
+            None => Ok(None),
+        }
     }
 }
 
@@ -100,14 +119,14 @@ impl Known {
     }
 }
 
+/// Only what something happens to is written, and checked to be as it was.
 fn also(
     id: CourierId,
-    courier: Courier,
-    version: u64,
+    (courier, version): (Courier, u64),
     events: Vec<mesh_contracts::courier::Event>,
     now: jiff::Timestamp,
-) -> AlsoAppend {
-    AlsoAppend::at::<Couriers>(id, Some(courier), version, events, now)
+) -> Option<AlsoAppend> {
+    (!events.is_empty()).then(|| AlsoAppend::at::<Couriers>(id, Some(courier), version, events, now))
 }
 
 fn unavailable(err: BoxError) -> SubmitError<Rejection> {

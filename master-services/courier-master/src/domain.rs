@@ -38,6 +38,9 @@ pub enum Rejection {
     /// Takes no offers.
     #[error("not on shift")]
     OffShift,
+    /// The courier has it already.
+    #[error("the courier has it already")]
+    SameCourier,
     /// Not what the customer was told.
     #[error("the PIN is wrong")]
     WrongPin,
@@ -55,6 +58,7 @@ impl Rejection {
             Self::NotReady => "not_ready",
             Self::TooManyJobs => "too_many_jobs",
             Self::OffShift => "off_shift",
+            Self::SameCourier => "same_courier",
             Self::WrongPin => "wrong_pin",
             Self::Changed => "conflict",
         }
@@ -67,7 +71,7 @@ impl Rejection {
             Self::WrongState(_) | Self::NotReady | Self::TooManyJobs | Self::OffShift | Self::Changed => {
                 StatusCode::CONFLICT
             }
-            Self::WrongPin => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::WrongPin | Self::SameCourier => StatusCode::UNPROCESSABLE_ENTITY,
         }
     }
 }
@@ -128,6 +132,7 @@ fn of_order(order: OrderId, event: order::Event) -> Option<delivery::Command> {
         | Event::TicketAccepted { .. }
         | Event::TicketRejected { .. }
         | Event::TicketTimedOut { .. }
+        | Event::TicketStopped { .. }
         | Event::Assigned { .. }
         | Event::CookingStarted {}
         | Event::ReadyOverdue { .. }
@@ -136,6 +141,7 @@ fn of_order(order: OrderId, event: order::Event) -> Option<delivery::Command> {
         | Event::CourierMissing {}
         | Event::InDelivery { .. }
         | Event::DeliveryOverdue {}
+        | Event::CourierChanged { .. }
         | Event::DeliveryAttempted { .. }
         | Event::Completed { .. }
         | Event::SettlementDue { .. } => None,

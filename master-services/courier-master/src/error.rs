@@ -19,6 +19,7 @@ impl From<Rejection> for Problem {
             Rejection::NotReady
             | Rejection::TooManyJobs
             | Rejection::OffShift
+            | Rejection::SameCourier
             | Rejection::WrongPin
             | Rejection::Changed => problem,
         }

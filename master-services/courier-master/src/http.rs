@@ -6,10 +6,10 @@ use axum::response::Response;
 use axum::routing::{post, put};
 use http::StatusCode;
 use http::request::Parts;
-use mesh_contracts::api::{Deliver, Nothing, Position, Shift, WithReason};
+use mesh_contracts::api::{Deliver, Fail, HandOver, Nothing, Position, Shift};
 use mesh_contracts::geo::Coordinates;
 use mesh_contracts::id::{CourierId, DeliveryId};
-use mesh_contracts::order::Proof;
+use mesh_contracts::order::{Proof, Reason};
 use mesh_contracts::user::Role;
 use mesh_eventstore::http::{IdempotencyKey, IfMatch, answer};
 use mesh_eventstore::{CommandKey, Request, feed};
@@ -21,13 +21,20 @@ use serde::Serialize;
 
 use crate::App;
 use crate::domain::courier;
-use crate::domain::delivery::Command;
+use crate::domain::delivery::{Command, concerns};
 use crate::positions::Seen;
 
 /// Longest reference to a photo: a ULID or a hash fits, a URL does not.
 const PHOTO_CHARS_MAX: usize = 64;
 /// Digits of a PIN.
 const PIN_CHARS: usize = 4;
+/// What a courier can know: the rest of the field's codes are for kitchens and operators to say.
+const FAIL_REASONS: [Reason; 4] = [
+    Reason::CustomerNotFound,
+    Reason::CustomerCancelled,
+    Reason::Late,
+    Reason::Other,
+];
 
 /// Whoever keeps documents, reacts to our events or checks the platform may read them.
 const FEED_READERS: &[&str] = &[
@@ -55,6 +62,7 @@ pub fn router(app: App) -> Router {
         .route("/deliveries/{id}/pick-up", post(pick_up))
         .route("/deliveries/{id}/deliver", post(deliver))
         .route("/deliveries/{id}/fail", post(fail))
+        .route("/deliveries/{id}/hand-over", post(hand_over))
         .route_layer(peer::allow(&[peer::GATEWAY]));
     let feed = feed::routes(app.deliveries.store().clone()).route_layer(peer::allow(FEED_READERS));
     server::with_layers(commands.merge(feed).with_state(app))
@@ -114,11 +122,37 @@ async fn deliver(asked: Asked, Json(body): Json<Deliver>) -> Result<Response, Pr
         .await
 }
 
-async fn fail(asked: Asked, Json(body): Json<WithReason>) -> Result<Response, Problem> {
-    let reason = body.reason;
+async fn fail(asked: Asked, Json(body): Json<Fail>) -> Result<Response, Problem> {
+    let (reason, outcome) = (body.reason, body.outcome);
+    if !FAIL_REASONS.contains(&reason) {
+        let known = "must be customer_not_found, customer_cancelled, late or other";
+        return Err(Problem::invalid().field("reason", known));
+    }
     asked
-        .submit("fail", &body, |courier| Command::Fail { courier, reason })
+        .submit("fail", &body, |courier| Command::Fail {
+            courier,
+            reason,
+            outcome,
+        })
         .await
+}
+
+async fn hand_over(
+    State(app): State<App>,
+    caller: Caller,
+    key: IdempotencyKey,
+    if_match: IfMatch,
+    Path(id): Path<DeliveryId>,
+    Json(body): Json<HandOver>,
+) -> Result<Response, Problem> {
+    caller.require(Role::Operator)?;
+    let route = format!("POST /deliveries/{id}/hand-over");
+    let key = CommandKey::new(&caller.subject.to_string(), &route, &key.0, &body);
+    let request = Request::command(caller.actor(), key).if_match(if_match.0);
+    let outcome = app
+        .on_delivery(id, request, Command::HandOver { to: body.courier })
+        .await?;
+    Ok(answer(outcome, &app.signer))
 }
 
 /// A courier's command on one delivery, before its body is read.
@@ -160,9 +194,23 @@ impl Asked {
     ) -> Result<Response, Problem> {
         let route = format!("POST /deliveries/{}/{verb}", self.id);
         let key = CommandKey::new(&self.caller.subject.to_string(), &route, &self.key.0, body);
-        let request = Request::command(self.caller.actor(), key).if_match(self.if_match.0);
+        let request = Request::command(self.caller.actor(), key).if_match(self.guard().await?);
         let outcome = self.app.on_delivery(self.id, request, command(self.courier)).await?;
         Ok(answer(outcome, &self.app.signer))
+    }
+
+    /// The status version that must still stand. The answer to a stale one tells the current state, so others than
+    /// those who were ever asked have no guard, and are refused by the rules.
+    async fn guard(&self) -> Result<Option<u64>, Problem> {
+        if self.if_match.0.is_none() {
+            return Ok(None);
+        }
+        let delivery = self.app.deliveries.load(self.id).await;
+        let delivery = delivery.map_err(|err| Problem::unavailable("postgres", err))?;
+        Ok(self
+            .if_match
+            .0
+            .filter(|_| delivery.is_some_and(|(delivery, _)| concerns(&delivery, self.courier))))
     }
 }
 

@@ -23,9 +23,9 @@ use mesh_contracts::point::HoldRefusal;
 use mesh_contracts::view::order::{Hold, Order, Ticket};
 
 pub use candidates::{Work, candidates, work};
-pub use hear::hear;
+pub use hear::{closed, hear};
 pub use notices::{answered, job, kind_of, notice, occasion_of};
-pub use policy::Policy;
+pub use policy::{Policy, Refund, RefundRule, Stage};
 pub use timers::{fire, react};
 
 /// Cards a customer may try before the order expires (row 4).
@@ -58,6 +58,14 @@ pub enum Command {
     MarkReady,
     /// The customer does not want it any more.
     Cancel(Reason),
+    /// The kitchen that accepted can't, and says that nobody should.
+    CancelByKitchen(Reason),
+    /// The kitchen that accepted can't; another one may.
+    Stop(Reason),
+    /// A food point takes no more orders.
+    PointClosed(FoodPointId),
+    /// The customer is at the counter; without proof if the PIN was wrong.
+    Collect(Option<Proof>),
     /// An operator ends it.
     Override(Reason),
     /// A courier has the job.
@@ -68,6 +76,12 @@ pub enum Command {
     PickedUp { courier: CourierId, eta: Timestamp },
     /// The courier stood before a closed door.
     Attempted { courier: CourierId, reason: Reason },
+    /// Another courier has the food now.
+    CourierChanged { from: CourierId, to: CourierId },
+    /// The food is back at the counter.
+    Returned { courier: CourierId, reason: Reason },
+    /// The food is gone.
+    Lost { courier: CourierId },
     /// The customer has the food.
     Delivered { courier: CourierId, proof: Proof },
 }
@@ -112,6 +126,10 @@ pub enum Rejection {
     UnknownProduct,
     #[error("no such food point")]
     UnknownPoint,
+    #[error("nobody collects that at the counter: a courier brings it")]
+    NotPickUp,
+    #[error("the PIN is wrong")]
+    WrongPin,
     #[error("ready_by must lie within the next four hours")]
     BadReadyBy,
 }
@@ -141,12 +159,20 @@ pub fn decide(
         Command::RejectTicket(reason) => reroute::ticket_rejected(order, reason, now, policy),
         Command::StartCooking => kitchen::start(order),
         Command::MarkReady => kitchen::ready(order, now, policy),
-        Command::Cancel(reason) => end::cancel(order, reason),
-        Command::Override(reason) => end::overridden(order, reason),
+        Command::Cancel(reason) => end::cancel(order, reason, policy),
+        Command::CancelByKitchen(reason) => end::cancel_by_kitchen(order, reason, policy),
+        Command::Stop(reason) => reroute::stop(order, reason, now, policy),
+        Command::PointClosed(food_point) => Ok(reroute::point_closed(order, food_point, now, policy)),
+        Command::Collect(proof) => kitchen::collect(order, proof),
+        Command::Override(reason) => end::overridden(order, reason, policy),
         Command::CourierAssigned(courier) => Ok(courier_assigned(order, courier)),
         Command::CourierDropped(courier) => Ok(courier_dropped(order, courier)),
         Command::PickedUp { courier, eta } => Ok(picked_up(order, courier, eta, policy)),
         Command::Attempted { courier, reason } => Ok(attempted(order, courier, reason, now, policy)),
+        Command::CourierChanged { from, to } => Ok(courier_changed(order, from, to)),
+        Command::Returned { courier, reason } if is_with(order, courier) => Ok(end::returned(order, reason, policy)),
+        Command::Lost { courier } if is_with(order, courier) => Ok(end::lost(order, policy)),
+        Command::Returned { .. } | Command::Lost { .. } => Ok(Vec::new()),
         Command::Delivered { courier, proof } => Ok(delivered(order, courier, proof)),
     }
 }
@@ -213,6 +239,7 @@ fn hold_held(order: &Order, answer: Attempt, now: Timestamp, policy: &Policy) ->
         }),
         Status::Created => {}
         Status::Paid => events.extend(kitchen::offer(order, answer, now, policy)),
+        Status::Assigned if order.is_rerouting() => events.extend(kitchen::offer(order, answer, now, policy)),
         Status::Assigned | Status::Ready | Status::InDelivery => {}
         Status::Completed | Status::Rejected | Status::Expired | Status::Cancelled | Status::Undelivered => {}
     }
@@ -292,7 +319,7 @@ fn picked_up(order: &Order, courier: CourierId, eta: Timestamp, policy: &Policy)
 }
 
 fn attempted(order: &Order, courier: CourierId, reason: Reason, now: Timestamp, policy: &Policy) -> Vec<Event> {
-    if order.status != Status::InDelivery || order.courier != Some(courier) {
+    if !is_with(order, courier) {
         return Vec::new();
     }
     vec![Event::DeliveryAttempted {
@@ -302,9 +329,22 @@ fn attempted(order: &Order, courier: CourierId, reason: Reason, now: Timestamp, 
     }]
 }
 
+/// Row 16.
+fn courier_changed(order: &Order, from: CourierId, to: CourierId) -> Vec<Event> {
+    if !is_with(order, from) {
+        return Vec::new();
+    }
+    vec![Event::CourierChanged { from, courier: to }]
+}
+
+/// Whether this courier is on the way with it.
+fn is_with(order: &Order, courier: CourierId) -> bool {
+    order.status == Status::InDelivery && order.courier == Some(courier)
+}
+
 /// Row 15.
 fn delivered(order: &Order, courier: CourierId, proof: Proof) -> Vec<Event> {
-    if order.status != Status::InDelivery || order.courier != Some(courier) {
+    if !is_with(order, courier) {
         return Vec::new();
     }
     vec![Event::Completed { proof }, end::settle(order, order.total, true)]
@@ -333,5 +373,5 @@ fn is_brought(order: &Order) -> bool {
 
 /// Whether the kitchen is being asked right now.
 fn is_offered(order: &Order) -> bool {
-    order.status == Status::Paid && order.ticket == Ticket::Offered
+    (order.status == Status::Paid || order.is_rerouting()) && order.ticket == Ticket::Offered
 }

@@ -21,6 +21,8 @@ impl From<Rejection> for Problem {
             Rejection::UnknownProduct => unprocessable("unknown_product", title),
             Rejection::UnknownPoint => unprocessable("unknown_food_point", title),
             Rejection::BadReadyBy => unprocessable("bad_ready_by", title),
+            Rejection::WrongPin => unprocessable("wrong_pin", title),
+            Rejection::NotPickUp => conflict("not_pick_up", title, None),
             Rejection::NotOffered(status) => conflict("not_offered", title, Some(status)),
             Rejection::TooLate(status) => conflict("too_late", title, Some(status)),
             Rejection::TooEarly(status) => conflict("too_early", title, Some(status)),

@@ -5,9 +5,9 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::response::Response;
 use axum::routing::{get, post};
-use mesh_contracts::api::{Accept, HistoryEntry, Nothing, Override, PlaceFrozen, WithReason};
+use mesh_contracts::api::{Accept, Collect, HistoryEntry, Nothing, Override, PlaceFrozen, WithReason};
 use mesh_contracts::id::OrderId;
-use mesh_contracts::order::{Kind, Placed};
+use mesh_contracts::order::{Kind, Placed, Proof};
 use mesh_contracts::user::Role;
 use mesh_contracts::view::order::Order;
 use mesh_eventstore::http::{IdempotencyKey, IfMatch};
@@ -21,6 +21,9 @@ use serde::Serialize;
 
 use crate::App;
 use crate::domain::{self, Command, Rejection};
+
+/// Digits of a PIN.
+const PIN_CHARS: usize = 4;
 
 /// Who may read an order's past over the mesh.
 const READERS: &[&str] = &["gateway", "order-info", "tiffin"];
@@ -50,6 +53,8 @@ pub fn router(app: App) -> Router {
         .route("/orders/{id}/reject", post(reject))
         .route("/orders/{id}/start", post(start))
         .route("/orders/{id}/ready", post(ready))
+        .route("/orders/{id}/stop", post(stop))
+        .route("/orders/{id}/collect", post(collect))
         .layer(peer::allow(&[GATEWAY]));
     let history = Router::new()
         .route("/orders/{id}/history", get(history))
@@ -85,8 +90,14 @@ fn wish(body: &PlaceFrozen) -> impl Serialize {
 }
 
 async fn cancel(State(app): State<App>, asked: Asked, Json(body): Json<WithReason>) -> Result<Response, Problem> {
-    asked.caller.require(Role::Customer)?;
-    asked.submit(app, &body, Command::Cancel(body.reason)).await
+    let command = match asked.caller.role {
+        Role::Kitchen => Command::CancelByKitchen(body.reason),
+        Role::Customer | Role::Courier | Role::Operator => {
+            asked.caller.require(Role::Customer)?;
+            Command::Cancel(body.reason)
+        }
+    };
+    asked.submit(app, &body, command).await
 }
 
 async fn end(State(app): State<App>, asked: Asked, Json(body): Json<Override>) -> Result<Response, Problem> {
@@ -115,6 +126,23 @@ async fn start(State(app): State<App>, asked: Asked, Json(body): Json<Nothing>) 
 async fn ready(State(app): State<App>, asked: Asked, Json(body): Json<Nothing>) -> Result<Response, Problem> {
     asked.caller.require(Role::Kitchen)?;
     asked.submit(app, &body, Command::MarkReady).await
+}
+
+async fn stop(State(app): State<App>, asked: Asked, Json(body): Json<WithReason>) -> Result<Response, Problem> {
+    asked.caller.require(Role::Kitchen)?;
+    asked.submit(app, &body, Command::Stop(body.reason)).await
+}
+
+async fn collect(State(app): State<App>, asked: Asked, Json(body): Json<Collect>) -> Result<Response, Problem> {
+    asked.caller.require(Role::Kitchen)?;
+    if body.pin.len() != PIN_CHARS || !body.pin.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Problem::invalid().field("pin", "must be four digits"));
+    }
+    // A wrong PIN goes on: whether the kitchen may hear that is for the rules to say.
+    let is_right = body.pin == app.signer.pin(&asked.id.to_string());
+    asked
+        .submit(app, &body, Command::Collect(is_right.then_some(Proof::Pin)))
+        .await
 }
 
 /// The past of an order. Who may see it is the reader's question; only the mesh reaches this.
@@ -172,7 +200,8 @@ impl Asked {
     async fn submit(self, app: App, body: &impl Serialize, command: Command) -> Result<Response, Problem> {
         let route = format!("POST /orders/{}/{}", self.id, self.verb);
         let key = CommandKey::new(&self.caller.subject.to_string(), &route, &self.key.0, body);
-        let request = Request::command(self.caller.actor(), key).if_match(self.if_match.0);
+        let guard = self.guard(&app).await?;
+        let request = Request::command(self.caller.actor(), key).if_match(guard);
         let (caller, policy) = (self.caller, app.policy.clone());
         let outcome = app.orders.submit(self.id, request, move |order: Option<&Order>, now| {
             // What is not yours does not exist.
@@ -182,6 +211,20 @@ impl Asked {
             domain::decide(Some(order), command.clone(), now, &policy)
         });
         answer(&app, outcome.await)
+    }
+
+    /// The status version that must still stand. The answer to a stale one tells the current state, so others than
+    /// those whose business it is have no guard, and are refused by the rules.
+    async fn guard(&self, app: &App) -> Result<Option<u64>, Problem> {
+        if self.if_match.0.is_none() {
+            return Ok(None);
+        }
+        let order = app.orders.load(self.id).await;
+        let order = order.map_err(|err| Problem::unavailable("postgres", err))?;
+        Ok(self
+            .if_match
+            .0
+            .filter(|_| order.is_some_and(|(order, _)| concerns(&order, &self.caller))))
     }
 }
 

@@ -4,13 +4,14 @@
 use mesh_bus::Bus;
 use mesh_bus::feed::Feeds;
 use mesh_contracts::envelope::Envelope;
+use mesh_contracts::id::FoodPointId;
 use mesh_contracts::subject::Context;
 use mesh_contracts::view::order::Order;
 use mesh_eventstore::Request;
 use mesh_eventstore::inbox::{Drained, Fault, Handled, Inbox, settled};
 use mesh_runtime::Shutdown;
 
-use crate::domain::{self, hear};
+use crate::domain::{self, Command, closed, hear};
 use crate::store::KnowledgeError;
 use crate::{App, NAME};
 
@@ -43,6 +44,9 @@ pub fn run(
 
 async fn apply(app: App, event: Envelope) -> Result<Handled, Fault> {
     remember(&app, &event).await?;
+    if let Some(food_point) = closed(&event) {
+        return close(&app, &event, food_point).await;
+    }
     let Some((order, command)) = hear(&event)? else {
         return Ok(Handled::Ignored);
     };
@@ -53,6 +57,19 @@ async fn apply(app: App, event: Envelope) -> Result<Handled, Fault> {
         move |order: Option<&Order>, now| domain::decide(order, command.clone(), now, &policy),
     );
     settled(decided.await)
+}
+
+/// Tells every order that the point holds something for; each is told once, and what is too late for it is no news.
+async fn close(app: &App, event: &Envelope, food_point: FoodPointId) -> Result<Handled, Fault> {
+    for order in app.knowledge.holding(food_point).await.map_err(Fault::later)? {
+        let policy = app.policy.clone();
+        let request = Request::step(NAME, event, &order.to_string());
+        let decided = app.orders.submit(order, request, move |order: Option<&Order>, now| {
+            domain::decide(order, Command::PointClosed(food_point), now, &policy)
+        });
+        settled(decided.await)?;
+    }
+    Ok(Handled::Ignored)
 }
 
 /// Before the inbox mark: a repeat after a crash finds the version there and changes nothing.

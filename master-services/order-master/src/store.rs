@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mesh_contracts::envelope::Envelope;
 use mesh_contracts::geo::Country;
-use mesh_contracts::id::{FoodPointId, ProductId};
+use mesh_contracts::id::{FoodPointId, OrderId, ProductId};
 use mesh_contracts::order::QuoteLine;
 use mesh_contracts::view;
 use mesh_contracts::view::point::{self, FoodPoint};
@@ -80,6 +80,15 @@ impl Knowledge {
             }
         }
         Ok(known)
+    }
+
+    /// The orders that a point has set stock and a slot aside for.
+    pub async fn holding(&self, food_point: FoodPointId) -> Result<Vec<OrderId>, sqlx::Error> {
+        let row: Option<(Json<FoodPoint>,)> = sqlx::query_as("SELECT document FROM points WHERE food_point = $1")
+            .bind(food_point.to_string())
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(row.map_or(Vec::new(), |(Json(point),)| point.holds.into_keys().collect()))
     }
 
     /// Folds an event of a point into its document. A repeat changes nothing.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::envelope::Actor;
 use crate::geo::{Coordinates, Country, Place};
-use crate::id::{AddressId, FoodPointId, OrderId, UserId};
+use crate::id::{AddressId, CourierId, FoodPointId, OrderId, UserId};
 use crate::menu::Pick;
 use crate::order::{Destination, Kind, Method, Quote, Reason};
 use crate::point::WasteReason;
@@ -322,12 +322,55 @@ pub struct Receipt {
     pub number: Option<String>,
 }
 
-/// `POST orders/{id}/cancel` and `/reject`.
+/// `POST orders/{id}/cancel`, `/reject` and `/stop`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WithReason {
-    /// Why.
+    /// Why; not `payment` or `no_candidate`, which only we find out.
+    #[serde(deserialize_with = "Reason::of_people")]
     pub reason: Reason,
+}
+
+/// `POST orders/{id}/collect`: the customer is at the counter.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Collect {
+    /// What the customer said: four digits.
+    #[schema(pattern = "^[0-9]{4}$")]
+    pub pin: String,
+}
+
+/// `POST deliveries/{id}/fail`: why and how it was not handed over.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fail {
+    /// Why: `customer_not_found`, `customer_cancelled`, `late` or `other`.
+    #[serde(deserialize_with = "Reason::of_people")]
+    pub reason: Reason,
+    /// What became of the food; left out, the courier still has it.
+    #[serde(default)]
+    pub outcome: FailOutcome,
+}
+
+/// What became of food that was not handed over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FailOutcome {
+    /// The courier stood before a closed door and still has it.
+    #[default]
+    Attempted,
+    /// It is back at the counter, after an attempt.
+    Returned,
+    /// It is gone.
+    Lost,
+}
+
+/// `POST deliveries/{id}/hand-over`: an operator asks another courier to go on with it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HandOver {
+    /// Who is asked.
+    pub courier: CourierId,
 }
 
 /// `POST orders/{id}/accept`.
@@ -423,7 +466,8 @@ pub struct Deliver {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Override {
-    /// Why.
+    /// Why; not `payment` or `no_candidate`, which only we find out.
+    #[serde(deserialize_with = "Reason::of_people")]
     pub reason: Reason,
 }
 

@@ -23,6 +23,18 @@ pub enum DropCause {
     Rerouted,
 }
 
+/// Why a delivery stayed with its courier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HandOverEnd {
+    /// The other courier said no.
+    Declined,
+    /// The other courier said nothing.
+    Lapsed,
+    /// The operator asked somebody else instead.
+    Replaced,
+}
+
 events! {
     /// The life of a delivery.
     pub enum Event {
@@ -44,6 +56,18 @@ events! {
         "delivery.picked_up" PickedUp { courier: CourierId, eta: Timestamp }
         /// Nobody opened.
         "delivery.attempted" Attempted { courier: CourierId, reason: Reason }
+        /// The order is cooked elsewhere: whoever is asked or has the job is off it, and others are asked for the new place.
+        "delivery.moved" Moved { food_point: FoodPointId, pickup: Coordinates, ready_by: Timestamp, offer_from: Timestamp }
+        /// An operator asks another courier to go on with what is on its way; silence after `answer_by` leaves it.
+        "delivery.hand_over_offered" HandOverOffered { from: CourierId, to: CourierId, answer_by: Timestamp }
+        /// The other courier won't, or said nothing: it stays with the first.
+        "delivery.hand_over_ended" HandOverEnded { to: CourierId, cause: HandOverEnd }
+        /// The other courier has it now.
+        "delivery.handed_over" HandedOver { from: CourierId, to: CourierId }
+        /// Brought back to the counter after an attempt.
+        "delivery.returned" Returned { courier: CourierId, reason: Reason }
+        /// Gone on the way.
+        "delivery.lost" Lost { courier: CourierId }
         /// Handed over.
         "delivery.delivered" Delivered { courier: CourierId, proof: Proof }
         /// The order ended otherwise; whoever had the job is free.
@@ -108,6 +132,30 @@ mod tests {
                 courier,
                 reason: Reason::CustomerNotFound,
             },
+            Event::Moved {
+                food_point: FoodPointId(Uuid::from_u128(5)),
+                pickup: place(52_540_000),
+                ready_by: at(30),
+                offer_from: at(15),
+            },
+            Event::HandOverOffered {
+                from: courier,
+                to: CourierId(Uuid::from_u128(2)),
+                answer_by: at(30),
+            },
+            Event::HandOverEnded {
+                to: CourierId(Uuid::from_u128(2)),
+                cause: HandOverEnd::Lapsed,
+            },
+            Event::HandedOver {
+                from: courier,
+                to: CourierId(Uuid::from_u128(2)),
+            },
+            Event::Returned {
+                courier,
+                reason: Reason::CustomerNotFound,
+            },
+            Event::Lost { courier },
             Event::Delivered {
                 courier,
                 proof: Proof::Photo("p-1".into()),
@@ -208,6 +256,53 @@ mod tests {
             "data": {
               "courier": "cou_00000000000000000000000001",
               "reason": "customer_not_found"
+            }
+          },
+          {
+            "type": "delivery.moved",
+            "data": {
+              "food_point": "pnt_00000000000000000000000005",
+              "pickup": {
+                "lat_e6": 52540000,
+                "lon_e6": 13405000
+              },
+              "ready_by": "2023-11-14T22:43:20Z",
+              "offer_from": "2023-11-14T22:28:20Z"
+            }
+          },
+          {
+            "type": "delivery.hand_over_offered",
+            "data": {
+              "from": "cou_00000000000000000000000001",
+              "to": "cou_00000000000000000000000002",
+              "answer_by": "2023-11-14T22:43:20Z"
+            }
+          },
+          {
+            "type": "delivery.hand_over_ended",
+            "data": {
+              "to": "cou_00000000000000000000000002",
+              "cause": "lapsed"
+            }
+          },
+          {
+            "type": "delivery.handed_over",
+            "data": {
+              "from": "cou_00000000000000000000000001",
+              "to": "cou_00000000000000000000000002"
+            }
+          },
+          {
+            "type": "delivery.returned",
+            "data": {
+              "courier": "cou_00000000000000000000000001",
+              "reason": "customer_not_found"
+            }
+          },
+          {
+            "type": "delivery.lost",
+            "data": {
+              "courier": "cou_00000000000000000000000001"
             }
           },
           {

@@ -123,6 +123,31 @@ pub enum Reason {
     Other,
 }
 
+impl Reason {
+    /// The codes of the field: what people may say. The others are only ever found out.
+    pub const OF_PEOPLE: [Self; 9] = [
+        Self::IngredientUnavailable,
+        Self::Busy,
+        Self::ClosingEarly,
+        Self::CustomerCancelled,
+        Self::CourierNotFound,
+        Self::CustomerNotFound,
+        Self::Late,
+        Self::Duplicate,
+        Self::Other,
+    ];
+
+    /// Reads a reason that somebody gives; refuses those that only we find out.
+    pub fn of_people<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let reason = Self::deserialize(deserializer)?;
+        if Self::OF_PEOPLE.contains(&reason) {
+            Ok(reason)
+        } else {
+            Err(serde::de::Error::custom("nobody can say that: it is found out"))
+        }
+    }
+}
+
 /// Who bears the cost of an order that ended badly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -135,6 +160,19 @@ pub enum Liable {
     Platform,
 }
 
+/// What somebody bears of an order that ended badly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Borne {
+    /// How much.
+    pub amount: Money,
+    /// Which point, if it is a point's to bear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub food_point: Option<FoodPointId>,
+    /// Which courier, if it is a courier's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub courier: Option<CourierId>,
+}
+
 /// Who ended an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -144,6 +182,8 @@ pub enum EndedBy {
     Operator,
     /// A deadline passed.
     Timer,
+    /// Brought the food back, or lost it.
+    Courier,
 }
 
 /// An amount of an ingredient.
@@ -274,6 +314,9 @@ pub struct Candidate {
     pub distance_m: u32,
     /// Its kitchen accepts without being asked.
     pub auto_accept: bool,
+    /// When it closes, for a pick-up order; nothing for a point that never does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closes_at: Option<Timestamp>,
     /// Why it is not to be asked; nothing means it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passed_over: Option<PassedOver>,
@@ -343,13 +386,16 @@ events! {
         "ticket.rejected" TicketRejected { attempt: u32, food_point: FoodPointId, reason: Reason }
         /// The kitchen did not answer, or its hold was not confirmed in time.
         "ticket.timed_out" TicketTimedOut { attempt: u32, food_point: FoodPointId }
-        /// Row 5: the hold is confirmed.
+        /// Row 10: the kitchen has accepted and can't after all; point-master gives the hold back. Another kitchen
+        /// must have accepted by `assign_by`.
+        "ticket.stopped" TicketStopped { attempt: u32, food_point: FoodPointId, reason: Reason, assign_by: Timestamp }
+        /// Rows 5 and 10: the hold is confirmed.
         "order.assigned" Assigned { attempt: u32, food_point: FoodPointId, ready_by: Timestamp, start_by: Timestamp, late_at: Timestamp, give_up_at: Timestamp }
         /// Cooking started: by the kitchen's word or by timer.
         "ticket.started" CookingStarted {}
         /// Nothing is ready ten minutes after it should be: an alert and a new estimate.
         "order.ready_overdue" ReadyOverdue { ready_by: Timestamp }
-        /// Request to courier-master.
+        /// Request to courier-master; said again when another kitchen cooks it.
         "delivery.requested" DeliveryRequested { customer: UserId, food_point: FoodPointId, pickup: Coordinates, destination: Destination, ready_by: Timestamp }
         /// Row 11: cooked.
         "order.ready" Ready { food_point: FoodPointId, attempt: u32, alert_at: Timestamp, give_up_at: Timestamp }
@@ -363,6 +409,8 @@ events! {
         "order.in_delivery" InDelivery { courier: CourierId, eta: Timestamp, late_at: Timestamp, give_up_at: Timestamp }
         /// Not there half an hour after it should be: an alert.
         "order.delivery_overdue" DeliveryOverdue {}
+        /// Row 16: another courier has it now, recorded.
+        "order.courier_changed" CourierChanged { from: CourierId, courier: CourierId }
         /// The customer was absent; recorded.
         "order.delivery_attempted" DeliveryAttempted { courier: CourierId, reason: Reason, give_up_at: Timestamp }
         /// Row 15 or 19: handed over.
@@ -372,9 +420,9 @@ events! {
         /// Row 4.
         "order.expired" Expired { reason: Reason, held_at: Option<FoodPointId> }
         /// Rows 8, 9 and 18. Cooking had begun: point-master wastes the hold instead of releasing it.
-        "order.cancelled" Cancelled { by: EndedBy, reason: Reason, liable: Option<Liable>, held_at: Option<FoodPointId>, cooking_began: bool }
+        "order.cancelled" Cancelled { by: EndedBy, reason: Reason, liable: Option<Liable>, held_at: Option<FoodPointId>, cooking_began: bool, #[serde(default, skip_serializing_if = "Option::is_none")] borne: Option<Borne> }
         /// Rows 17, 18 and 20.
-        "order.undelivered" Undelivered { by: EndedBy, reason: Reason, liable: Option<Liable>, held_at: Option<FoodPointId> }
+        "order.undelivered" Undelivered { by: EndedBy, reason: Reason, liable: Option<Liable>, held_at: Option<FoodPointId>, #[serde(default, skip_serializing_if = "Option::is_none")] borne: Option<Borne> }
         /// Request to basket-master: drive what was captured less what was refunded towards `amount`.
         "settlement.due" SettlementDue { amount: Money, #[serde(rename = "final")] is_final: bool, seq: u32 }
     }

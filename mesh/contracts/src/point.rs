@@ -69,6 +69,42 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// When it closes next, if it is open at `now`; `None` if it is closed, or never closes.
+    /// Hours that end at midnight go on with those that begin then.
+    pub fn closes_after(&self, now: Timestamp) -> Option<Timestamp> {
+        let minute_of = |at: Timestamp| at.as_second().div_euclid(60) + i64::from(self.utc_offset_minutes);
+        let mut local_minute = minute_of(now);
+        // A week of days, and the first one again.
+        for _ in 0..=7 {
+            let day_began = local_minute - local_minute.rem_euclid(1440);
+            let minute = local_minute.rem_euclid(1440) as u16;
+            let weekday = ((local_minute.div_euclid(1440) + 3).rem_euclid(7) + 1) as u8;
+            let closes_minute = self
+                .hours
+                .iter()
+                .filter(|opening| {
+                    opening.weekday == weekday && (opening.opens_minute..opening.closes_minute).contains(&minute)
+                })
+                .map(|opening| i64::from(opening.closes_minute))
+                .max();
+            let Some(closes_minute) = closes_minute else {
+                let is_later = local_minute > minute_of(now);
+                return is_later.then(|| self.at_local_minute(local_minute)).flatten();
+            };
+            local_minute = day_began + closes_minute;
+            if closes_minute < 1440 {
+                return self.at_local_minute(local_minute);
+            }
+        }
+        None
+    }
+
+    fn at_local_minute(&self, local_minute: i64) -> Option<Timestamp> {
+        Timestamp::from_second((local_minute - i64::from(self.utc_offset_minutes)) * 60).ok()
+    }
+}
+
 /// Why a point could not hold an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -93,7 +129,7 @@ pub enum HoldRefusal {
 pub enum ReleaseCause {
     /// order-master no longer wants it.
     Abandoned,
-    /// The kitchen refused the ticket.
+    /// The kitchen refused the ticket, or stopped after it had accepted.
     Rejected,
     /// The kitchen did not answer the ticket: a miss.
     TimedOut,
@@ -201,6 +237,33 @@ mod tests {
             }],
             utc_offset_minutes: 60,
         }
+    }
+
+    #[test]
+    fn it_closes_when_its_hours_end_and_goes_on_over_midnight() {
+        let at = |text: &str| text.parse::<Timestamp>().expect("an instant");
+        let hours = |openings: &[(u8, u16, u16)]| Settings {
+            hours: openings
+                .iter()
+                .map(|(weekday, opens_minute, closes_minute)| Opening {
+                    weekday: *weekday,
+                    opens_minute: *opens_minute,
+                    closes_minute: *closes_minute,
+                })
+                .collect(),
+            ..settings()
+        };
+        // 2 March 2026 is a Monday; local time is an hour ahead.
+        let (noon, night) = (at("2026-03-02T12:00:00Z"), at("2026-03-02T21:30:00Z"));
+        assert_eq!(settings().closes_after(noon), Some(at("2026-03-02T21:00:00Z")));
+        assert_eq!(settings().closes_after(night), None, "it is closed");
+        assert_eq!(hours(&[]).closes_after(noon), None, "it never closes");
+        let late = hours(&[(1, 480, 1440), (2, 0, 120)]);
+        assert_eq!(late.closes_after(noon), Some(at("2026-03-03T01:00:00Z")));
+        let till_midnight = hours(&[(1, 480, 1440)]);
+        assert_eq!(till_midnight.closes_after(noon), Some(at("2026-03-02T23:00:00Z")));
+        let always: Vec<(u8, u16, u16)> = (1..=7).map(|weekday| (weekday, 0, 1440)).collect();
+        assert_eq!(hours(&always).closes_after(noon), None);
     }
 
     fn every_event() -> Vec<Event> {

@@ -30,6 +30,7 @@ pub const TRANSITIONS: &[Transition] = &[
     row(8, Some(Status::Created), Status::Cancelled),
     row(8, Some(Status::Paid), Status::Cancelled),
     row(9, Some(Status::Assigned), Status::Cancelled),
+    row(10, Some(Status::Assigned), Status::Assigned),
     row(11, Some(Status::Assigned), Status::Ready),
     row(14, Some(Status::Ready), Status::InDelivery),
     row(15, Some(Status::InDelivery), Status::Completed),

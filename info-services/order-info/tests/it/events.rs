@@ -65,6 +65,7 @@ pub fn placed(id: OrderId, customer: UserId) -> Event {
             at: place(),
             distance_m: 700,
             auto_accept: false,
+            closes_at: None,
             passed_over: None,
         }],
         pay_by: after(10),

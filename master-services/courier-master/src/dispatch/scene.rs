@@ -122,7 +122,13 @@ fn doing(courier: &Courier, jobs: &[&Delivery]) -> Option<Doing> {
             dropoff,
         }),
         Status::PickedUp => Some(Doing::Bringing { dropoff }),
-        Status::Waiting | Status::Offered | Status::Attempted | Status::Delivered | Status::Cancelled => None,
+        Status::Waiting
+        | Status::Offered
+        | Status::Attempted
+        | Status::Delivered
+        | Status::Cancelled
+        | Status::Returned
+        | Status::Lost => None,
     }
 }
 

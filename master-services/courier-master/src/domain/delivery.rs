@@ -2,8 +2,9 @@
 //! who is asked, takes the job or loses it; both are stored together or not at all.
 
 use jiff::{SignedDuration, Timestamp};
+use mesh_contracts::api::FailOutcome;
 use mesh_contracts::courier::{Event as CourierEvent, ShiftEnd};
-use mesh_contracts::delivery::{DropCause, Event};
+use mesh_contracts::delivery::{DropCause, Event, HandOverEnd};
 use mesh_contracts::geo::Coordinates;
 use mesh_contracts::id::{CourierId, DeliveryId, FoodPointId, OrderId, UserId};
 use mesh_contracts::order::{Destination, Proof, Reason};
@@ -18,6 +19,8 @@ use super::policy::{Policy, later};
 pub const OFFER_TIMER: &str = "offer";
 /// The food is ready, the courier has the job, and nothing happens.
 pub const PICK_UP_TIMER: &str = "pick_up";
+/// The courier who is asked to go on with it has said nothing.
+pub const HAND_OVER_TIMER: &str = "hand_over";
 
 /// What a delivery's stream is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,8 +58,16 @@ pub enum Command {
     PickUp { courier: CourierId },
     /// The courier handed it over; without proof if the PIN was wrong.
     Deliver { courier: CourierId, proof: Option<Proof> },
-    /// Nobody opened.
-    Fail { courier: CourierId, reason: Reason },
+    /// It was not handed over at the door, came back, or is gone.
+    Fail {
+        courier: CourierId,
+        reason: Reason,
+        outcome: FailOutcome,
+    },
+    /// An operator asks another courier to go on with it.
+    HandOver { to: CourierId },
+    /// The other courier said nothing in time.
+    HandOverLapse,
 }
 
 impl Command {
@@ -65,6 +76,7 @@ impl Command {
         match kind {
             OFFER_TIMER => Some(Self::Lapse),
             PICK_UP_TIMER => Some(Self::NotPickedUp),
+            HAND_OVER_TIMER => Some(Self::HandOverLapse),
             _ => None,
         }
     }
@@ -72,7 +84,10 @@ impl Command {
     /// The courier whose state the decision needs.
     pub fn party(&self, delivery: Option<&Delivery>) -> Option<CourierId> {
         match self {
-            Self::Open { .. } => None,
+            Self::HandOverLapse => None,
+            Self::HandOver { to } => Some(*to),
+            // Said again, it may be cooked elsewhere, and whoever has the job is off it.
+            Self::Open { .. } => delivery.and_then(Delivery::active_courier),
             Self::FoodReady | Self::Cancel | Self::NotPickedUp => delivery.and_then(Delivery::active_courier),
             Self::Lapse => delivery.and_then(|delivery| delivery.offer).map(|offer| offer.courier),
             Self::Offer { courier, .. }
@@ -86,6 +101,14 @@ impl Command {
             | Self::Fail { courier, .. } => Some(*courier),
         }
     }
+
+    /// The courier who loses the job to [`Self::party`], if that is what it comes to.
+    pub fn former(&self, delivery: Option<&Delivery>) -> Option<CourierId> {
+        match (self, delivery) {
+            (Self::Accept { courier }, Some(delivery)) if delivery.invited() == Some(*courier) => delivery.courier,
+            _ => None,
+        }
+    }
 }
 
 /// Events for the two streams.
@@ -95,6 +118,8 @@ pub struct Decision {
     pub delivery: Vec<Event>,
     /// What that means for the courier whom [`Command::party`] named.
     pub courier: Vec<CourierEvent>,
+    /// And for the one whom [`Command::former`] named.
+    pub former: Vec<CourierEvent>,
 }
 
 impl Decision {
@@ -105,7 +130,7 @@ impl Decision {
     fn alone(event: Event) -> Self {
         Self {
             delivery: vec![event],
-            courier: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -113,6 +138,7 @@ impl Decision {
         Self {
             delivery: vec![event],
             courier: vec![courier],
+            former: Vec::new(),
         }
     }
 }
@@ -131,16 +157,25 @@ pub fn decide(
     };
     let id = delivery.order.delivery();
     match command {
-        Command::Open { .. } => Ok(Decision::nothing()),
+        Command::Open {
+            food_point,
+            pickup,
+            ready_by,
+            ..
+        } => Ok(moved(delivery, food_point, pickup, ready_by, now, policy)),
         Command::FoodReady => Ok(food_ready(delivery, courier, now, policy)),
         Command::Cancel => Ok(cancel(delivery, id)),
         Command::Offer {
             courier: asked,
             pickup_distance_m,
         } => offer(delivery, courier, asked, pickup_distance_m, now, policy),
+        Command::Accept { courier: by } if delivery.invited() == Some(by) => taken_over(delivery, courier, by, policy),
         Command::Accept { courier: by } => {
             offered_to(delivery, by)?;
             accept(delivery, courier, by, now, policy)
+        }
+        Command::Decline { courier: by } if delivery.invited() == Some(by) => {
+            Ok(Decision::alone(hand_over_ended(by, HandOverEnd::Declined)))
         }
         Command::Decline { courier: by } => {
             let offer = offered_to(delivery, by)?;
@@ -179,10 +214,16 @@ pub fn decide(
             };
             Ok(Decision::both(delivered, CourierEvent::JobEnded { delivery: id }))
         }
-        Command::Fail { courier: by, reason } => {
-            held_by(delivery, by, &[Status::PickedUp])?;
-            Ok(Decision::alone(Event::Attempted { courier: by, reason }))
-        }
+        Command::Fail {
+            courier: by,
+            reason,
+            outcome,
+        } => fail(delivery, by, reason, outcome),
+        Command::HandOver { to } => hand_over(delivery, courier, to, now, policy),
+        Command::HandOverLapse => Ok(match delivery.invited() {
+            Some(to) => Decision::alone(hand_over_ended(to, HandOverEnd::Lapsed)),
+            None => Decision::nothing(),
+        }),
     }
 }
 
@@ -201,10 +242,19 @@ pub fn react(event: &Event) -> Vec<Effect> {
             .into_iter()
             .collect(),
         Event::Dropped { .. } | Event::PickedUp { .. } => vec![Effect::clear(PICK_UP_TIMER)],
-        Event::Cancelled { .. } => {
-            vec![Effect::clear(OFFER_TIMER), Effect::clear(PICK_UP_TIMER)]
-        }
-        Event::Opened { .. } | Event::Attempted { .. } | Event::Delivered { .. } => Vec::new(),
+        Event::Moved { .. } => vec![Effect::clear(OFFER_TIMER), Effect::clear(PICK_UP_TIMER)],
+        Event::HandOverOffered { answer_by, .. } => vec![Effect::set(HAND_OVER_TIMER, *answer_by)],
+        Event::HandOverEnded { .. }
+        | Event::HandedOver { .. }
+        | Event::Returned { .. }
+        | Event::Lost { .. }
+        | Event::Delivered { .. } => vec![Effect::clear(HAND_OVER_TIMER)],
+        Event::Cancelled { .. } => vec![
+            Effect::clear(OFFER_TIMER),
+            Effect::clear(PICK_UP_TIMER),
+            Effect::clear(HAND_OVER_TIMER),
+        ],
+        Event::Opened { .. } | Event::Attempted { .. } => Vec::new(),
     }
 }
 
@@ -231,16 +281,19 @@ fn without_delivery(command: Command, now: Timestamp, policy: &Policy) -> Result
         }
         // Pick-up orders have no delivery, and orders may end before they ask for one.
         Command::FoodReady | Command::Cancel => Ok(Decision::nothing()),
-        Command::Lapse | Command::Withdraw { .. } | Command::Silence { .. } | Command::NotPickedUp => {
-            Ok(Decision::nothing())
-        }
+        Command::Lapse
+        | Command::Withdraw { .. }
+        | Command::Silence { .. }
+        | Command::NotPickedUp
+        | Command::HandOverLapse => Ok(Decision::nothing()),
         Command::Offer { .. }
         | Command::Accept { .. }
         | Command::Decline { .. }
         | Command::Drop { .. }
         | Command::PickUp { .. }
         | Command::Deliver { .. }
-        | Command::Fail { .. } => Err(Rejection::NoSuchDelivery),
+        | Command::Fail { .. }
+        | Command::HandOver { .. } => Err(Rejection::NoSuchDelivery),
     }
 }
 
@@ -251,6 +304,120 @@ fn food_ready(delivery: &Delivery, courier: Option<&Courier>, now: Timestamp, po
     let taken_at = delivery.assigned_at.filter(|_| delivery.status == Status::Assigned);
     let pick_up_by = taken_at.map(|at| pick_up_by(delivery, courier, at, now, policy));
     Decision::alone(Event::FoodReady { pick_up_by })
+}
+
+/// The same order, cooked elsewhere. Once the food is ready it stays where it is; so a late word changes nothing.
+fn moved(
+    delivery: &Delivery,
+    food_point: FoodPointId,
+    pickup: Coordinates,
+    ready_by: Timestamp,
+    now: Timestamp,
+    policy: &Policy,
+) -> Decision {
+    let may_move = match delivery.status {
+        Status::Waiting | Status::Offered | Status::Assigned => !delivery.food_ready,
+        Status::PickedUp
+        | Status::Attempted
+        | Status::Delivered
+        | Status::Cancelled
+        | Status::Returned
+        | Status::Lost => false,
+    };
+    if !may_move || delivery.food_point == food_point {
+        return Decision::nothing();
+    }
+    let moved = Event::Moved {
+        food_point,
+        pickup,
+        ready_by,
+        offer_from: later(ready_by, -policy.offer_ahead).max(now),
+    };
+    match delivery.active_courier() {
+        Some(courier) => {
+            let mut decision = drop_job(delivery.order.delivery(), courier, DropCause::Rerouted);
+            decision.delivery.push(moved);
+            decision
+        }
+        None => Decision::alone(moved),
+    }
+}
+
+/// Row 17. Only after an attempt may food come back: the customer had the chance to take it. What is lost is lost.
+fn fail(delivery: &Delivery, by: CourierId, reason: Reason, outcome: FailOutcome) -> Result<Decision, Rejection> {
+    let id = delivery.order.delivery();
+    match outcome {
+        FailOutcome::Attempted => {
+            held_by(delivery, by, &[Status::PickedUp])?;
+            Ok(Decision::alone(Event::Attempted { courier: by, reason }))
+        }
+        FailOutcome::Returned => {
+            held_by(delivery, by, &[Status::Attempted])?;
+            let returned = Event::Returned { courier: by, reason };
+            Ok(Decision::both(returned, CourierEvent::JobEnded { delivery: id }))
+        }
+        FailOutcome::Lost => {
+            held_by(delivery, by, &[Status::PickedUp, Status::Attempted])?;
+            let lost = Event::Lost { courier: by };
+            Ok(Decision::both(lost, CourierEvent::JobEnded { delivery: id }))
+        }
+    }
+}
+
+/// Row 16: the first courier keeps it until the other one has said yes.
+fn hand_over(
+    delivery: &Delivery,
+    courier: Option<&Courier>,
+    to: CourierId,
+    now: Timestamp,
+    policy: &Policy,
+) -> Result<Decision, Rejection> {
+    let from = match delivery.status {
+        Status::PickedUp | Status::Attempted => delivery.courier,
+        Status::Waiting
+        | Status::Offered
+        | Status::Assigned
+        | Status::Delivered
+        | Status::Cancelled
+        | Status::Returned
+        | Status::Lost => None,
+    };
+    let from = from.ok_or(Rejection::WrongState(delivery.status))?;
+    if from == to {
+        return Err(Rejection::SameCourier);
+    }
+    may_take(courier, policy)?;
+    let mut decision = Decision::nothing();
+    let replaced = delivery.invited().filter(|asked| *asked != to);
+    decision
+        .delivery
+        .extend(replaced.map(|asked| hand_over_ended(asked, HandOverEnd::Replaced)));
+    decision.delivery.push(Event::HandOverOffered {
+        from,
+        to,
+        answer_by: later(now, policy.hand_over_within),
+    });
+    Ok(decision)
+}
+
+fn taken_over(
+    delivery: &Delivery,
+    courier: Option<&Courier>,
+    to: CourierId,
+    policy: &Policy,
+) -> Result<Decision, Rejection> {
+    may_take(courier, policy)?;
+    let from = delivery.courier.ok_or(Rejection::WrongState(delivery.status))?;
+    let id = delivery.order.delivery();
+    Ok(Decision {
+        delivery: vec![Event::HandedOver { from, to }],
+        courier: vec![CourierEvent::JobTaken { delivery: id }],
+        former: vec![CourierEvent::JobEnded { delivery: id }],
+    })
+}
+
+fn hand_over_ended(to: CourierId, cause: HandOverEnd) -> Event {
+    Event::HandOverEnded { to, cause }
 }
 
 /// From when the food is ready and the courier, who took the job at `taken_at`, could be there.
@@ -407,12 +574,17 @@ fn held_by(delivery: &Delivery, courier: CourierId, allowed: &[Status]) -> Resul
     }
 }
 
-/// Whoever was ever asked may know where it stands; for everyone else there is none.
-fn refusal(delivery: &Delivery, courier: CourierId) -> Rejection {
-    let concerned = delivery.courier == Some(courier)
+/// Whether the courier was ever asked, and so may know where it stands.
+pub fn concerns(delivery: &Delivery, courier: CourierId) -> bool {
+    delivery.courier == Some(courier)
+        || delivery.invited() == Some(courier)
         || delivery.offer.is_some_and(|offer| offer.courier == courier)
-        || delivery.passed.contains(&courier);
-    if concerned {
+        || delivery.passed.contains(&courier)
+}
+
+/// For everyone else there is none.
+fn refusal(delivery: &Delivery, courier: CourierId) -> Rejection {
+    if concerns(delivery, courier) {
         Rejection::WrongState(delivery.status)
     } else {
         Rejection::NoSuchDelivery

@@ -4,6 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 
 /// Long enough to look at the phone at a red light, short enough that the food does not wait.
 const ANSWER_WITHIN: SignedDuration = SignedDuration::from_secs(45);
+/// Long enough for two couriers to meet and agree, short enough that the food does not get cold over it.
+const HAND_OVER_WITHIN: SignedDuration = SignedDuration::from_mins(5);
 /// Counted from when the food is ready and the courier could be there: more than any queue at the counter.
 const PICK_UP_WITHIN: SignedDuration = SignedDuration::from_mins(20);
 /// A tunnel or a lift takes less; a courier who gave up takes more.
@@ -39,6 +41,8 @@ const DETOUR_PERCENT: u32 = 100;
 pub struct Policy {
     /// An offer lapses after this.
     pub answer_within: SignedDuration,
+    /// A courier who is asked to go on with another's delivery is no longer asked after this.
+    pub hand_over_within: SignedDuration,
     /// A job is taken away after this.
     pub pick_up_within: SignedDuration,
     /// A job is taken from a courier who sent no position for this long.
@@ -71,6 +75,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             answer_within: ANSWER_WITHIN,
+            hand_over_within: HAND_OVER_WITHIN,
             pick_up_within: PICK_UP_WITHIN,
             silent_after: SILENT_AFTER,
             offer_ahead: OFFER_AHEAD,
@@ -94,6 +99,7 @@ impl Policy {
     pub fn floored(self, shortest: SignedDuration) -> Self {
         Self {
             answer_within: self.answer_within.max(shortest),
+            hand_over_within: self.hand_over_within.max(shortest),
             pick_up_within: self.pick_up_within.max(shortest),
             silent_after: self.silent_after.max(shortest),
             ..self

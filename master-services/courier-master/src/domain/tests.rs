@@ -3,8 +3,9 @@ mod neighbours;
 mod offers;
 
 use jiff::{SignedDuration, Timestamp};
+use mesh_contracts::api::FailOutcome;
 use mesh_contracts::courier::{Event as CourierEvent, ShiftEnd};
-use mesh_contracts::delivery::{DropCause, Event};
+use mesh_contracts::delivery::{DropCause, Event, HandOverEnd};
 use mesh_contracts::envelope::{Actor, EventBody, Meta};
 use mesh_contracts::geo::{Coordinates, Country, Place};
 use mesh_contracts::id::{AddressId, FoodPointId};
@@ -147,7 +148,7 @@ fn dropped(cause: DropCause) -> Decision {
 fn alone(event: Event) -> Decision {
     Decision {
         delivery: vec![event],
-        courier: Vec::new(),
+        ..Decision::default()
     }
 }
 
@@ -155,6 +156,7 @@ fn both(event: Event, courier: CourierEvent) -> Decision {
     Decision {
         delivery: vec![event],
         courier: vec![courier],
+        ..Decision::default()
     }
 }
 

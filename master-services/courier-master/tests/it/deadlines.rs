@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use mesh_testkit::eventually_in;
+use serde_json::json;
 
-use crate::world::{self, counter};
+use crate::world::{self, counter, door, operator};
 
 /// 45 s at this rate are nine of the wall, which the floor makes ten.
 const FAST: &str = "5";
@@ -47,6 +48,42 @@ async fn three_silences_in_a_row_end_the_shift() {
         let last = world.events(stream).await.pop().expect("events");
         assert_eq!(last.data["reason"], "missed_offers");
         world.happened(stream, "courier.offer_missed", 3).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hand_over_that_nobody_answers_leaves_the_delivery_with_the_first_courier() {
+    // Five minutes are ten seconds of the wall at this rate.
+    world::run_at("30", async |world| {
+        let first = world.on_shift(counter()).await;
+        let delivery = world.wanted().await;
+        world.asked(&first, delivery).await;
+        world.happened(delivery, "delivery.food_ready", 1).await;
+        for verb in ["accept", "pick-up"] {
+            assert_eq!(
+                world.tell(&first, delivery, verb, json!({})).await.status,
+                200,
+                "{verb}"
+            );
+        }
+        let second = world.on_shift(door()).await;
+        let to = json!({ "courier": second.subject.courier() });
+        assert_eq!(world.tell(&operator(), delivery, "hand-over", to).await.status, 200);
+        eventually_in("nobody answered", THREE_OFFERS, || async {
+            let last = world.events(delivery).await.pop()?;
+            (last.event_type == "delivery.hand_over_ended").then_some(())
+        })
+        .await;
+        let late = world.tell(&second, delivery, "accept", json!({})).await;
+        assert_eq!((late.status, late.kind().as_str()), (409, "wrong_state"));
+        assert_eq!(
+            world
+                .tell(&first, delivery, "deliver", json!({ "photo": "p" }))
+                .await
+                .status,
+            200
+        );
     })
     .await;
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::world::{self, counter, door, pin};
+use crate::world::{self, counter, door, operator, pin};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_courier_is_asked_takes_it_fetches_it_and_hands_it_over() {
@@ -85,6 +85,7 @@ async fn an_order_that_ends_takes_the_job_away() {
             liable: None,
             cooking_began: true,
             held_at: None,
+            borne: None,
         };
         world.orders.tell(delivery.order(), ended).await;
         world.happened(delivery, "delivery.cancelled", 1).await;
@@ -153,6 +154,102 @@ async fn what_dispatch_looks_at_is_written_again_after_it_was_lost() {
         assert_eq!(world.tell(&other, first, "accept", json!({})).await.status, 200);
         let second = world.wanted().await;
         world.asked(&other, second).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn food_comes_back_after_an_attempt_or_is_lost_and_its_courier_is_free() {
+    world::run(async |world| {
+        let courier = world.on_shift(counter()).await;
+        for (ends, status) in [
+            (vec!["attempted", "returned"], "returned"),
+            (vec!["lost"], "lost"),
+            (vec!["attempted", "lost"], "lost"),
+        ] {
+            let delivery = world.wanted().await;
+            world.asked(&courier, delivery).await;
+            world.happened(delivery, "delivery.food_ready", 1).await;
+            for verb in ["accept", "pick-up"] {
+                assert_eq!(
+                    world.tell(&courier, delivery, verb, json!({})).await.status,
+                    200,
+                    "{verb}"
+                );
+            }
+            for outcome in ends {
+                let body = json!({ "reason": "customer_not_found", "outcome": outcome });
+                let answer = world.tell(&courier, delivery, "fail", body).await;
+                assert_eq!(answer.status, 200, "{outcome}: {answer:?}");
+            }
+            let types = world.event_types(delivery).await;
+            assert_eq!(types.last(), Some(&format!("delivery.{status}")));
+            let last = world.event_types(courier.subject.courier()).await.pop();
+            assert_eq!(last.as_deref(), Some("courier.job_ended"));
+            let late = world.tell(&courier, delivery, "deliver", json!({ "photo": "p" })).await;
+            assert_eq!((late.status, late.json()["status"].as_str()), (409, Some(status)));
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_sends_another_courier_who_takes_it_over() {
+    world::run(async |world| {
+        let first = world.on_shift(counter()).await;
+        let delivery = world.wanted().await;
+        world.asked(&first, delivery).await;
+        world.happened(delivery, "delivery.food_ready", 1).await;
+        for verb in ["accept", "pick-up"] {
+            assert_eq!(
+                world.tell(&first, delivery, verb, json!({})).await.status,
+                200,
+                "{verb}"
+            );
+        }
+        let second = world.on_shift(door()).await;
+        let to = json!({ "courier": second.subject.courier() });
+        let asked = world.tell(&operator(), delivery, "hand-over", to).await;
+        assert_eq!(
+            (asked.status, asked.json()["status"].as_str()),
+            (200, Some("picked_up"))
+        );
+        // Still the first one's.
+        let early = world.tell(&second, delivery, "deliver", json!({ "photo": "p" })).await;
+        assert_eq!((early.status, early.kind().as_str()), (409, "wrong_state"));
+        assert_eq!(world.tell(&second, delivery, "accept", json!({})).await.status, 200);
+        let late = world.tell(&first, delivery, "deliver", json!({ "photo": "p" })).await;
+        assert_eq!((late.status, late.kind().as_str()), (409, "wrong_state"));
+        let freed = world.event_types(first.subject.courier()).await.pop();
+        assert_eq!(freed.as_deref(), Some("courier.job_ended"));
+        let taken = world.event_types(second.subject.courier()).await.pop();
+        assert_eq!(taken.as_deref(), Some("courier.job_taken"));
+        assert_eq!(
+            world
+                .tell(&second, delivery, "deliver", json!({ "photo": "p" }))
+                .await
+                .status,
+            200
+        );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_is_cooked_elsewhere_is_offered_anew_for_the_new_place() {
+    world::run(async |world| {
+        let courier = world.on_shift(counter()).await;
+        let order = world.requested().await;
+        let delivery = order.delivery();
+        world.asked(&courier, delivery).await;
+        assert_eq!(world.tell(&courier, delivery, "accept", json!({})).await.status, 200);
+        world.requested_again(order, door()).await;
+        world.happened(delivery, "delivery.moved", 1).await;
+        world.asked(&courier, delivery).await;
+        let types = world.event_types(delivery).await;
+        assert_eq!(types[3..], ["delivery.dropped", "delivery.moved", "delivery.offered"]);
+        let jobs = world.event_types(courier.subject.courier()).await;
+        assert_eq!(jobs[2..], ["courier.job_taken", "courier.job_ended"]);
     })
     .await;
 }

@@ -7,7 +7,7 @@ use mesh_identity::Caller;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::world::{self, World, counter, pin, stranger};
+use crate::world::{self, World, counter, door, operator, pin, stranger};
 
 /// Refused, and nothing was written.
 async fn refused(
@@ -251,6 +251,126 @@ async fn a_key_used_for_something_else_is_refused() {
         let other = send("other").await;
         assert_eq!((other.status, other.kind().as_str()), (422, "idempotency_key_reused"));
         assert_eq!(send("one").await.status, 200);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_that_makes_no_sense_is_refused() {
+    world::run(async |world| {
+        let courier = world.on_shift(counter()).await;
+        let delivery = world.wanted().await;
+        world.asked(&courier, delivery).await;
+        world.happened(delivery, "delivery.food_ready", 1).await;
+        world.tell(&courier, delivery, "accept", json!({})).await;
+        world.tell(&courier, delivery, "pick-up", json!({})).await;
+        for body in [
+            json!({}),
+            json!({ "reason": "closing_early" }),
+            json!({ "reason": "payment" }),
+            json!({ "reason": "other", "outcome": "eaten" }),
+            json!({ "reason": "other", "outcome": "lost", "note": "a dog" }),
+        ] {
+            refused(world, &courier, delivery, "fail", body, (422, "invalid")).await;
+        }
+        let back = json!({ "reason": "customer_not_found", "outcome": "returned" });
+        refused(world, &courier, delivery, "fail", back, (409, "wrong_state")).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hand_over_that_cannot_be_is_refused() {
+    world::run(async |world| {
+        let courier = world.on_shift(counter()).await;
+        let delivery = world.wanted().await;
+        world.asked(&courier, delivery).await;
+        world.happened(delivery, "delivery.food_ready", 1).await;
+        world.tell(&courier, delivery, "accept", json!({})).await;
+        let other = world.on_shift(door()).await;
+        let off_shift = world.registered().await;
+        let to = |person: &Caller| json!({ "courier": person.subject.courier() });
+        let operator = operator();
+        refused(
+            world,
+            &operator,
+            delivery,
+            "hand-over",
+            to(&other),
+            (409, "wrong_state"),
+        )
+        .await;
+        world.tell(&courier, delivery, "pick-up", json!({})).await;
+        refused(
+            world,
+            &operator,
+            delivery,
+            "hand-over",
+            to(&courier),
+            (422, "same_courier"),
+        )
+        .await;
+        refused(
+            world,
+            &operator,
+            delivery,
+            "hand-over",
+            to(&off_shift),
+            (409, "off_shift"),
+        )
+        .await;
+        refused(
+            world,
+            &operator,
+            delivery,
+            "hand-over",
+            to(&stranger()),
+            (404, "not_found"),
+        )
+        .await;
+        let unknown = DeliveryId(Uuid::from_u128(404));
+        refused(world, &operator, unknown, "hand-over", to(&other), (404, "not_found")).await;
+        for body in [json!({}), json!({ "courier": "me" }), json!({ "courier": delivery })] {
+            refused(world, &operator, delivery, "hand-over", body, (422, "invalid")).await;
+        }
+        for role in [Role::Customer, Role::Kitchen, Role::Courier] {
+            let person = Caller {
+                role,
+                ..courier.clone()
+            };
+            refused(world, &person, delivery, "hand-over", to(&other), (403, "forbidden")).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stale_guard_is_told_the_current_state_and_strangers_nothing() {
+    world::run(async |world| {
+        let courier = world.on_shift(counter()).await;
+        let delivery = world.wanted().await;
+        world.asked(&courier, delivery).await;
+        world.happened(delivery, "delivery.food_ready", 1).await;
+        let before = world.written().await;
+        let stale = world.tell_if("\"1.1\"", &courier, delivery, "accept", json!({})).await;
+        assert_eq!((stale.status, stale.kind().as_str()), (409, "stale"));
+        assert_eq!(stale.json()["current"]["status"], "offered");
+        let theirs = world
+            .tell_if("\"1.1\"", &stranger(), delivery, "accept", json!({}))
+            .await;
+        assert_eq!((theirs.status, theirs.kind().as_str()), (404, "not_found"));
+        let to = json!({ "courier": courier.subject.courier() });
+        let operators = world.tell_if("\"1.1\"", &operator(), delivery, "hand-over", to).await;
+        assert_eq!((operators.status, operators.kind().as_str()), (409, "stale"));
+        assert_eq!(world.written().await, before);
+        let tag = stale.json()["etag"].as_str().expect("a tag").to_owned();
+        assert_eq!(
+            world
+                .tell_if(&tag, &courier, delivery, "accept", json!({}))
+                .await
+                .status,
+            200
+        );
     })
     .await;
 }

@@ -124,7 +124,21 @@ impl<'a> World<'a> {
         if let Some(key) = key {
             request = request.header(headers::IDEMPOTENCY_KEY, key);
         }
-        let mut request = request.body(body).expect("a request");
+        self.ask(request.body(body).expect("a request"), caller).await
+    }
+
+    /// A word on a delivery that is to be as its tag says.
+    pub async fn tell_if(&self, tag: &str, caller: &Caller, delivery: DeliveryId, verb: &str, body: Value) -> Answer {
+        let request = Request::post(format!("/deliveries/{delivery}/{verb}"))
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(headers::IDEMPOTENCY_KEY, Uuid::new_v4().to_string())
+            .header(header::IF_MATCH, tag)
+            .body(body.to_string().into())
+            .expect("a request");
+        self.ask(request, Some(caller)).await
+    }
+
+    async fn ask(&self, mut request: Request<Bytes>, caller: Option<&Caller>) -> Answer {
         if let Some(caller) = caller {
             caller.write(request.headers_mut());
         }
@@ -189,12 +203,21 @@ impl<'a> World<'a> {
     /// An order that wants to be brought, and is due now.
     pub async fn requested(&self) -> OrderId {
         let order = OrderId::new_v7();
-        let food_point = FoodPointId(Uuid::from_u128(7));
+        self.request(order, FoodPointId(Uuid::from_u128(7)), counter()).await;
+        order
+    }
+
+    /// The same order, cooked at another place.
+    pub async fn requested_again(&self, order: OrderId, pickup: Coordinates) {
+        self.request(order, FoodPointId(Uuid::from_u128(5)), pickup).await;
+    }
+
+    async fn request(&self, order: OrderId, food_point: FoodPointId, pickup: Coordinates) {
         let country = Country::parse("DE").expect("a country");
         let event = order::Event::DeliveryRequested {
             customer: UserId(Uuid::from_u128(8)),
             food_point,
-            pickup: counter(),
+            pickup,
             destination: Destination {
                 address: AddressId(Uuid::from_u128(6)),
                 place: Place { country, at: door() },
@@ -202,7 +225,6 @@ impl<'a> World<'a> {
             ready_by: Timestamp::now(),
         };
         self.orders.tell(order, event).await;
-        order
     }
 
     pub async fn ready(&self, order: OrderId) {
@@ -298,6 +320,14 @@ pub fn stranger() -> Caller {
         role: Role::Courier,
         points: Vec::new(),
         region: None,
+    }
+}
+
+/// Somebody of the chain's.
+pub fn operator() -> Caller {
+    Caller {
+        role: Role::Operator,
+        ..stranger()
     }
 }
 

@@ -77,6 +77,11 @@ pub fn candidates<'a>(
                 at,
                 distance_m,
                 auto_accept: point.settings.auto_accept,
+                // When it is collected at the latest; nobody waits at the counter for a courier.
+                closes_at: match kind {
+                    Kind::PickUp => point.settings.closes_after(now),
+                    Kind::Delivery => None,
+                },
                 passed_over,
             }
         })

@@ -1,7 +1,7 @@
 //! What the other masters' events mean for an order.
 
-use mesh_contracts::envelope::{BadBody, Envelope};
-use mesh_contracts::id::{DeliveryId, OrderId, PaymentId};
+use mesh_contracts::envelope::{BadBody, Envelope, EventBody as _};
+use mesh_contracts::id::{DeliveryId, FoodPointId, OrderId, PaymentId};
 use mesh_contracts::subject::Context;
 use mesh_contracts::{delivery, payment, point};
 
@@ -15,6 +15,16 @@ pub fn hear(envelope: &Envelope) -> Result<Option<(OrderId, Command)>, BadBody> 
         Some(Context::Courier) => hear_delivery(envelope),
         Some(Context::Order | Context::Menu | Context::User | Context::Notify) | None => Ok(None),
     }
+}
+
+/// The food point that stopped taking orders: those it has not begun to cook go elsewhere.
+pub fn closed(envelope: &Envelope) -> Option<FoodPointId> {
+    // By name: a busy point's stream is full of holds, and each body is parsed once already.
+    let closed = point::Event::Closed {
+        by: point::ClosedBy::Staff,
+    };
+    let is_closed = envelope.event_type == closed.event_type();
+    envelope.stream.parse().ok().filter(|_| is_closed)
 }
 
 fn hear_point(envelope: &Envelope) -> Result<Option<(OrderId, Command)>, BadBody> {
@@ -86,12 +96,18 @@ fn hear_delivery(envelope: &Envelope) -> Result<Option<(OrderId, Command)>, BadB
         delivery::Event::Dropped { courier, .. } => Some((order, Command::CourierDropped(courier))),
         delivery::Event::PickedUp { courier, eta } => Some((order, Command::PickedUp { courier, eta })),
         delivery::Event::Attempted { courier, reason } => Some((order, Command::Attempted { courier, reason })),
+        delivery::Event::HandedOver { from, to } => Some((order, Command::CourierChanged { from, to })),
+        delivery::Event::Returned { courier, reason } => Some((order, Command::Returned { courier, reason })),
+        delivery::Event::Lost { courier } => Some((order, Command::Lost { courier })),
         delivery::Event::Delivered { courier, proof } => Some((order, Command::Delivered { courier, proof })),
         delivery::Event::Opened { .. }
         | delivery::Event::Offered { .. }
         | delivery::Event::Declined { .. }
         | delivery::Event::OfferLapsed { .. }
         | delivery::Event::FoodReady { .. }
+        | delivery::Event::Moved { .. }
+        | delivery::Event::HandOverOffered { .. }
+        | delivery::Event::HandOverEnded { .. }
         | delivery::Event::Cancelled { .. } => None,
     }))
 }

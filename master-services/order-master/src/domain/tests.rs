@@ -1,10 +1,14 @@
 //! The rules, row by row. A test names a state by the events that led to it and spells out only what it is about.
 
+mod ends;
+mod pick_up;
+mod stops;
+
 use jiff::{SignedDuration, Timestamp};
 use mesh_contracts::geo::{Coordinates, Country, Place};
 use mesh_contracts::id::{AddressId, BasketId, CourierId, FoodPointId, IngredientId, ProductId, UserId};
 use mesh_contracts::money::{Currency, Money};
-use mesh_contracts::order::{Candidate, Destination, EndedBy, Liable, Need, PassedOver, Quote, QuoteLine};
+use mesh_contracts::order::{Borne, Candidate, Destination, EndedBy, Liable, Need, PassedOver, Quote, QuoteLine};
 use mesh_contracts::view::order::fold;
 use uuid::Uuid;
 
@@ -38,6 +42,7 @@ fn candidate(food_point: FoodPointId) -> Candidate {
         at: place_of_order().at,
         distance_m: 500,
         auto_accept: false,
+        closes_at: None,
         passed_over: None,
     }
 }
@@ -167,6 +172,23 @@ pub(super) fn state(given: &[Event]) -> Order {
         .iter()
         .fold(None, |order, event| fold(order, event, NOON))
         .expect("starts with created")
+}
+
+fn borne_by_chain() -> Option<Borne> {
+    let (amount, food_point, courier) = (TOTAL, None, None);
+    Some(Borne {
+        amount,
+        food_point,
+        courier,
+    })
+}
+
+fn borne_by_point(food_point: FoodPointId) -> Option<Borne> {
+    Some(Borne {
+        amount: TOTAL,
+        food_point: Some(food_point),
+        courier: None,
+    })
 }
 
 fn due(seq: u32, amount: Money, is_final: bool) -> Event {
@@ -430,6 +452,7 @@ fn row_8_the_customer_cancels_before_a_kitchen_has_it() {
         liable: None,
         held_at: Some(NEAR),
         cooking_began: false,
+        borne: None,
     };
     check(&paying()[..2], Command::Cancel(reason), Ok(vec![cancelled.clone()]));
     check(
@@ -442,7 +465,7 @@ fn row_8_the_customer_cancels_before_a_kitchen_has_it() {
 #[test]
 fn an_order_on_its_way_cannot_be_cancelled_by_the_customer() {
     let cancel = Command::Cancel(Reason::CustomerCancelled);
-    check(&assigned(), cancel.clone(), Err(Rejection::TooLate(Status::Assigned)));
+    check(&ready(), cancel.clone(), Err(Rejection::TooLate(Status::Ready)));
     check(&on_its_way(), cancel, Err(Rejection::TooLate(Status::InDelivery)));
 }
 
@@ -462,6 +485,8 @@ fn a_cancelled_order_stays_cancelled_whatever_is_heard_later() {
     check(&given, Command::StartCooking, ended.clone());
     check(&given, Command::MarkReady, ended.clone());
     check(&given, Command::Cancel(Reason::Other), ended.clone());
+    check(&given, Command::CancelByKitchen(Reason::Other), ended.clone());
+    check(&given, Command::Stop(Reason::Busy), ended.clone());
     check(&given, Command::Override(Reason::Other), ended);
     let second = Attempt {
         attempt: 2,
@@ -476,6 +501,13 @@ fn a_cancelled_order_stays_cancelled_whatever_is_heard_later() {
         Command::PaymentPromised(TOTAL, Method::Card),
         Command::PaymentDeclined(3),
         Command::CourierAssigned(ANNA),
+        Command::PointClosed(NEAR),
+        Command::CourierChanged { from: ANNA, to: ANNA },
+        Command::Lost { courier: ANNA },
+        Command::Returned {
+            courier: ANNA,
+            reason: Reason::Other,
+        },
         Command::PickedUp {
             courier: ANNA,
             eta: NOON,
@@ -568,6 +600,7 @@ fn row_11_ready_and_what_follows_when_it_never_is() {
         liable: Some(Liable::Point),
         held_at: Some(NEAR),
         cooking_began: true,
+        borne: borne_by_point(NEAR),
     };
     check_timer(&assigned(), "give_up", &[given_up, due(2, NOTHING, true)]);
 }
@@ -586,6 +619,7 @@ fn row_13_a_dropped_job_is_recorded_and_a_missing_courier_alerts_and_then_ends_t
         liable: Some(Liable::Platform),
         held_at: None,
         cooking_began: true,
+        borne: borne_by_chain(),
     };
     check_timer(&alone, "give_up", &[given_up, due(2, NOTHING, true)]);
 }
@@ -614,6 +648,7 @@ fn row_15_a_delivery_that_never_arrives_alerts_and_then_ends_with_everything_bac
         reason,
         liable: Some(Liable::Platform),
         held_at: None,
+        borne: borne_by_chain(),
     };
     check_timer(&on_its_way(), "give_up", &[lost, due(2, NOTHING, true)]);
 }

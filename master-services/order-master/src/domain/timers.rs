@@ -1,7 +1,7 @@
 //! Deadlines as durable timers: which event sets or clears which, and what follows when one passes.
 
 use jiff::Timestamp;
-use mesh_contracts::order::{Event, Status};
+use mesh_contracts::order::{Event, Kind, Status};
 use mesh_contracts::view::order::{Order, Ticket};
 use mesh_eventstore::Effect;
 
@@ -19,7 +19,7 @@ const GIVE_UP: &str = "give_up";
 const ALL: [&str; 8] = [PAY, HOLD, TICKET, ASSIGN, START, LATE, COURIER, GIVE_UP];
 
 /// What an event does to the order's timers. One of each kind per order: setting replaces.
-pub fn react(_order: &Order, event: &Event, _at: Timestamp) -> Vec<Effect> {
+pub fn react(order: &Order, event: &Event, _at: Timestamp) -> Vec<Effect> {
     match event {
         Event::Created(placed) => vec![set(PAY, placed.pay_by)],
         Event::HoldRequested { answer_by, .. } => vec![set(HOLD, *answer_by)],
@@ -31,6 +31,7 @@ pub fn react(_order: &Order, event: &Event, _at: Timestamp) -> Vec<Effect> {
         Event::TicketOffered { accept_by, .. } => vec![set(TICKET, *accept_by)],
         Event::TicketAccepted { confirm_by, .. } => vec![set(TICKET, *confirm_by)],
         Event::TicketRejected { .. } | Event::TicketTimedOut { .. } => vec![clear(TICKET)],
+        Event::TicketStopped { assign_by, .. } => vec![clear(START), clear(LATE), set(ASSIGN, *assign_by)],
         Event::Assigned {
             start_by,
             late_at,
@@ -47,12 +48,12 @@ pub fn react(_order: &Order, event: &Event, _at: Timestamp) -> Vec<Effect> {
         Event::Ready {
             alert_at, give_up_at, ..
         } => {
-            vec![
-                clear(START),
-                clear(LATE),
-                set(COURIER, *alert_at),
-                set(GIVE_UP, *give_up_at),
-            ]
+            let mut effects = vec![clear(START), clear(LATE), set(GIVE_UP, *give_up_at)];
+            match order.kind {
+                Kind::Delivery => effects.push(set(COURIER, *alert_at)),
+                Kind::PickUp => {}
+            }
+            effects
         }
         Event::InDelivery {
             late_at, give_up_at, ..
@@ -73,6 +74,7 @@ pub fn react(_order: &Order, event: &Event, _at: Timestamp) -> Vec<Effect> {
         | Event::CourierUnassigned { .. }
         | Event::CourierMissing {}
         | Event::DeliveryOverdue {}
+        | Event::CourierChanged { .. }
         | Event::SettlementDue { .. } => Vec::new(),
     }
 }
@@ -84,14 +86,14 @@ pub fn fire(order: Option<&Order>, kind: &str, now: Timestamp, policy: &Policy) 
         PAY if order.status == Status::Created => end::expire(order),
         HOLD => reroute::hold_overdue(order, now, policy),
         TICKET => reroute::ticket_overdue(order, now, policy),
-        ASSIGN if order.status == Status::Paid => end::reject(order, order.held_at()),
+        ASSIGN => reroute::nobody_in_time(order, policy),
         START if order.status == Status::Assigned && order.ticket == Ticket::Queued => vec![Event::CookingStarted {}],
-        LATE if order.status == Status::Assigned => vec![Event::ReadyOverdue {
+        LATE if order.status == Status::Assigned && !order.is_rerouting() => vec![Event::ReadyOverdue {
             ready_by: now + policy.ready_late,
         }],
         LATE if order.status == Status::InDelivery => vec![Event::DeliveryOverdue {}],
         COURIER if order.status == Status::Ready && order.courier.is_none() => vec![Event::CourierMissing {}],
-        GIVE_UP => end::give_up(order),
+        GIVE_UP => end::give_up(order, policy),
         _ => Vec::new(),
     }
 }

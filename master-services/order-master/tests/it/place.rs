@@ -154,7 +154,7 @@ async fn wrong_roles_other_peoples_orders_and_bad_bodies_are_refused_and_write_n
             (&stranger, &cancel, &reason, StatusCode::NOT_FOUND),
             (&world.customer, &missing, &reason, StatusCode::NOT_FOUND),
             (&elsewhere, &accept, &nothing, StatusCode::NOT_FOUND),
-            (&world.kitchen, &cancel, &reason, StatusCode::FORBIDDEN),
+            (&world.kitchen, &cancel, &reason, StatusCode::CONFLICT),
             (&world.customer, &accept, &nothing, StatusCode::FORBIDDEN),
             (&world.customer, &operate, &reason, StatusCode::FORBIDDEN),
             (&world.kitchen, &accept, &nothing, StatusCode::CONFLICT),

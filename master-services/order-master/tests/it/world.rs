@@ -13,6 +13,7 @@ use mesh_contracts::id::{AddressId, CourierId, FoodPointId, IngredientId, OrderI
 use mesh_contracts::menu::{self, Names, Product, RecipeLine};
 use mesh_contracts::money::{Currency, Money};
 use mesh_contracts::order::{Destination, Kind, Method, Quote, QuoteLine};
+use mesh_contracts::payment;
 use mesh_contracts::point::{self, Settings};
 use mesh_contracts::subject::Context;
 use mesh_contracts::user::Role;
@@ -153,6 +154,43 @@ impl World {
         self.say(self.point, version, event).await;
     }
 
+    /// Takes an order from its hold to its kitchen, which has accepted it for in an hour: nothing is on the stove.
+    pub async fn assigned(&self, order: OrderId) {
+        let held = point::Event::HoldHeld {
+            order,
+            attempt: 1,
+            needs: vec![],
+            expires_at: Timestamp::now(),
+        };
+        self.point_says(&held).await;
+        self.hears(order, "payment.requested").await;
+        let promised = payment::Event::Authorized {
+            attempt: 1,
+            amount: PRICE,
+            provider_id: "pi_1".into(),
+        };
+        self.say(order.payment(), 1, &promised).await;
+        self.hears(order, "ticket.offered").await;
+        let ready_by = serde_json::json!({ "ready_by": Timestamp::now() + SignedDuration::from_hours(1) });
+        let accepted = self
+            .post(&self.kitchen, &format!("/orders/{order}/accept"), &ready_by)
+            .await;
+        assert_eq!(accepted.status(), StatusCode::OK, "{:?}", accepted.body());
+        self.point_says(&point::Event::HoldConfirmed { order, attempt: 1 })
+            .await;
+        self.hears(order, "settlement.due").await;
+    }
+
+    /// The data of an order's newest event of a type.
+    pub async fn data(&self, order: OrderId, event_type: &str) -> Value {
+        let answer = self.get("order-info", &format!("/orders/{order}/history")).await;
+        let Ok(Value::Array(entries)) = serde_json::from_slice(answer.body()) else {
+            return Value::Null;
+        };
+        let newest = entries.iter().rfind(|entry| entry["event_type"] == event_type);
+        newest.map(|entry| entry["data"].clone()).unwrap_or_default()
+    }
+
     /// A good order of this customer.
     pub fn order(&self) -> PlaceFrozen {
         PlaceFrozen {
@@ -201,6 +239,21 @@ impl World {
             .expect("an answer")
     }
 
+    /// A command that is to find the order as its tag says.
+    pub async fn post_if(&self, tag: &str, caller: &Caller, path: &str, body: &impl Serialize) -> Response<Bytes> {
+        let body = serde_json::to_vec(body).expect("plain data");
+        let request = Request::post(path)
+            .header("content-type", "application/json")
+            .header(headers::IDEMPOTENCY_KEY, Uuid::new_v4().to_string())
+            .header("if-match", tag);
+        let mut request = request.body(Bytes::from(body)).expect("a request");
+        caller.write(request.headers_mut());
+        self.client("gateway")
+            .request(&self.upstream(), request)
+            .await
+            .expect("an answer")
+    }
+
     /// A read as any peer makes it.
     pub async fn get(&self, peer: &str, path: &str) -> Response<Bytes> {
         let request = Request::get(path).body(Bytes::new()).expect("a request");
@@ -239,6 +292,24 @@ impl World {
                 .iter()
                 .any(|known| known == event_type)
                 .then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until everything that a stream said so far has been heard.
+    pub async fn is_heard(&self, stream: &str) {
+        let said = i64::try_from(self.versions.load(Ordering::SeqCst)).expect("few events");
+        eventually("everything is heard", || async {
+            let pool = sqlx::PgPool::connect(&self.database.owner_url)
+                .await
+                .expect("it is there");
+            let heard: Option<i64> = sqlx::query_scalar("SELECT max(version) FROM inbox WHERE source_stream = $1")
+                .bind(stream)
+                .fetch_one(&pool)
+                .await
+                .expect("the engine's tables are there");
+            pool.close().await;
+            (heard.unwrap_or(0) >= said).then_some(())
         })
         .await;
     }

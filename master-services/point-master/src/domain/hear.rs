@@ -50,6 +50,9 @@ fn meaning(order: OrderId, event: Event) -> Option<(FoodPointId, Command)> {
         Event::TicketRejected {
             attempt, food_point, ..
         } => release(food_point, attempt, ReleaseCause::Rejected),
+        Event::TicketStopped {
+            attempt, food_point, ..
+        } => release(food_point, attempt, ReleaseCause::Rejected),
         Event::TicketTimedOut { attempt, food_point } => release(food_point, attempt, ReleaseCause::TimedOut),
         Event::HoldAbandoned { attempt, food_point } => release(food_point, attempt, ReleaseCause::Abandoned),
         Event::Cancelled {
@@ -75,6 +78,7 @@ fn meaning(order: OrderId, event: Event) -> Option<(FoodPointId, Command)> {
         | Event::CourierMissing {}
         | Event::InDelivery { .. }
         | Event::DeliveryOverdue {}
+        | Event::CourierChanged { .. }
         | Event::DeliveryAttempted { .. }
         | Event::Completed { .. }
         | Event::SettlementDue { .. } => None,

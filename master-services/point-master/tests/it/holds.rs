@@ -65,6 +65,7 @@ fn cancelled(food_point: FoodPointId, cooking_began: bool) -> Event {
         liable: None,
         held_at: Some(food_point),
         cooking_began,
+        borne: None,
     }
 }
 

@@ -41,6 +41,7 @@ fn every_event() -> Vec<Event> {
         at: place.at,
         distance_m: 512,
         auto_accept: false,
+        closes_at: None,
         passed_over,
     };
     vec![
@@ -101,6 +102,12 @@ fn every_event() -> Vec<Event> {
             reason: Reason::Busy,
         },
         Event::TicketTimedOut { attempt: 1, food_point },
+        Event::TicketStopped {
+            attempt: 1,
+            food_point,
+            reason: Reason::ClosingEarly,
+            assign_by: at,
+        },
         Event::Assigned {
             attempt: 1,
             food_point,
@@ -134,6 +141,10 @@ fn every_event() -> Vec<Event> {
             give_up_at: at,
         },
         Event::DeliveryOverdue {},
+        Event::CourierChanged {
+            from: courier,
+            courier: CourierId(Uuid::from_u128(7)),
+        },
         Event::DeliveryAttempted {
             courier,
             reason: Reason::CustomerNotFound,
@@ -156,12 +167,18 @@ fn every_event() -> Vec<Event> {
             liable: None,
             held_at: Some(food_point),
             cooking_began: false,
+            borne: None,
         },
         Event::Undelivered {
             by: EndedBy::Timer,
             reason: Reason::Late,
-            liable: Some(Liable::Platform),
+            liable: Some(Liable::Courier),
             held_at: None,
+            borne: Some(Borne {
+                amount,
+                food_point: None,
+                courier: Some(courier),
+            }),
         },
         Event::SettlementDue {
             amount,
@@ -194,6 +211,7 @@ fn the_wire_form_of_every_event_is_pinned() {
     ticket.accepted {"attempt":1,"confirm_by":"1970-01-01T00:00:00Z","food_point":"pnt_00000000000000000000000001","ready_by":"1970-01-01T00:00:00Z"}
     ticket.rejected {"attempt":1,"food_point":"pnt_00000000000000000000000001","reason":"busy"}
     ticket.timed_out {"attempt":1,"food_point":"pnt_00000000000000000000000001"}
+    ticket.stopped {"assign_by":"1970-01-01T00:00:00Z","attempt":1,"food_point":"pnt_00000000000000000000000001","reason":"closing_early"}
     order.assigned {"attempt":1,"food_point":"pnt_00000000000000000000000001","give_up_at":"1970-01-01T00:00:00Z","late_at":"1970-01-01T00:00:00Z","ready_by":"1970-01-01T00:00:00Z","start_by":"1970-01-01T00:00:00Z"}
     ticket.started {}
     order.ready_overdue {"ready_by":"1970-01-01T00:00:00Z"}
@@ -204,12 +222,13 @@ fn the_wire_form_of_every_event_is_pinned() {
     order.courier_missing {}
     order.in_delivery {"courier":"cou_00000000000000000000000002","eta":"1970-01-01T00:00:00Z","give_up_at":"1970-01-01T00:00:00Z","late_at":"1970-01-01T00:00:00Z"}
     order.delivery_overdue {}
+    order.courier_changed {"courier":"cou_00000000000000000000000007","from":"cou_00000000000000000000000002"}
     order.delivery_attempted {"courier":"cou_00000000000000000000000002","give_up_at":"1970-01-01T00:00:00Z","reason":"customer_not_found"}
     order.completed {"proof":{"photo":"door-17"}}
     order.rejected {"held_at":null,"reason":"no_candidate"}
     order.expired {"held_at":"pnt_00000000000000000000000001","reason":"payment"}
     order.cancelled {"by":"customer","cooking_began":false,"held_at":"pnt_00000000000000000000000001","liable":null,"reason":"customer_cancelled"}
-    order.undelivered {"by":"timer","held_at":null,"liable":"platform","reason":"late"}
+    order.undelivered {"borne":{"amount":{"amount":1290,"currency":"EUR"},"courier":"cou_00000000000000000000000002"},"by":"timer","held_at":null,"liable":"courier","reason":"late"}
     settlement.due {"amount":{"amount":1290,"currency":"EUR"},"final":true,"seq":2}
     "#);
 }
@@ -236,4 +255,30 @@ fn a_type_of_a_later_build_is_skipped_and_a_later_field_ignored() {
         Some(Event::PaymentDeclined { count: 2 })
     );
     assert!(Event::decode("order.payment_declined", &serde_json::json!({ "count": -2 })).is_err());
+}
+
+#[test]
+fn ends_of_before_costs_were_booked_are_read_as_before() {
+    let cancelled = serde_json::json!({
+        "by": "customer", "reason": "other", "liable": null, "held_at": null, "cooking_began": false
+    });
+    let undelivered = serde_json::json!({ "by": "timer", "reason": "late", "liable": "platform", "held_at": null });
+    for (name, data) in [("order.cancelled", cancelled), ("order.undelivered", undelivered)] {
+        let event = Event::decode(name, &data).expect("readable").expect("known");
+        assert_eq!(event.encode(), data, "nothing was added");
+    }
+}
+
+#[test]
+fn people_give_the_reasons_of_the_field_and_no_other() {
+    let said = |reason: Reason| {
+        let json = serde_json::to_value(reason).expect("a word");
+        Reason::of_people(json)
+    };
+    for reason in Reason::OF_PEOPLE {
+        assert_eq!(said(reason).expect("a code of the field"), reason);
+    }
+    for found_out in [Reason::Payment, Reason::NoCandidate] {
+        assert!(said(found_out).is_err(), "{found_out:?}");
+    }
 }

@@ -30,11 +30,15 @@ pub enum Status {
     Delivered,
     /// The order ended otherwise.
     Cancelled,
+    /// Back at the counter.
+    Returned,
+    /// Gone on the way.
+    Lost,
 }
 
 impl Status {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Waiting,
         Self::Offered,
         Self::Assigned,
@@ -42,13 +46,15 @@ impl Status {
         Self::Attempted,
         Self::Delivered,
         Self::Cancelled,
+        Self::Returned,
+        Self::Lost,
     ];
 
     /// Whether something may still happen.
     pub fn is_open(self) -> bool {
         match self {
             Self::Waiting | Self::Offered | Self::Assigned | Self::PickedUp | Self::Attempted => true,
-            Self::Delivered | Self::Cancelled => false,
+            Self::Delivered | Self::Cancelled | Self::Returned | Self::Lost => false,
         }
     }
 
@@ -62,6 +68,8 @@ impl Status {
             Self::Attempted => "attempted",
             Self::Delivered => "delivered",
             Self::Cancelled => "cancelled",
+            Self::Returned => "returned",
+            Self::Lost => "lost",
         }
     }
 }
@@ -74,6 +82,16 @@ pub struct Offer {
     /// Who is asked.
     pub courier: CourierId,
     /// Silence after this passes it on.
+    pub answer_by: Timestamp,
+}
+
+/// A courier is asked to go on with what another one has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = PendingHandOver)]
+pub struct HandOver {
+    /// Who is asked.
+    pub to: CourierId,
+    /// Silence after this leaves it with the first.
     pub answer_by: Timestamp,
 }
 
@@ -118,6 +136,9 @@ pub struct Delivery {
     pub pick_up_by: Option<Timestamp>,
     /// When it should be at the door.
     pub eta: Option<Timestamp>,
+    /// Another courier is asked to go on with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hand_over: Option<HandOver>,
     /// Couriers who declined, let lapse, dropped or lost this job: asked again only if there is nobody else.
     pub passed: Vec<CourierId>,
     /// Why it was not handed over at the door.
@@ -134,7 +155,7 @@ impl Delivery {
         match self.status {
             Status::Offered => self.offer.map(|offer| offer.courier),
             Status::Assigned | Status::PickedUp | Status::Attempted => self.courier,
-            Status::Waiting | Status::Delivered | Status::Cancelled => None,
+            Status::Waiting | Status::Delivered | Status::Cancelled | Status::Returned | Status::Lost => None,
         }
     }
 
@@ -142,8 +163,18 @@ impl Delivery {
     pub fn active_courier(&self) -> Option<CourierId> {
         match self.status {
             Status::Assigned | Status::PickedUp | Status::Attempted => self.courier,
-            Status::Waiting | Status::Offered | Status::Delivered | Status::Cancelled => None,
+            Status::Waiting
+            | Status::Offered
+            | Status::Delivered
+            | Status::Cancelled
+            | Status::Returned
+            | Status::Lost => None,
         }
+    }
+
+    /// The other courier who is asked to go on with it, while the first one still has it.
+    pub fn invited(&self) -> Option<CourierId> {
+        self.hand_over.map(|hand_over| hand_over.to)
     }
 
     fn moved(&mut self, status: Status) {
@@ -153,12 +184,21 @@ impl Delivery {
         self.pick_up_by = None;
     }
 
+    fn ended(&mut self, status: Status) {
+        self.moved(status);
+        self.hand_over = None;
+    }
+
     fn waits_again(&mut self, passed: CourierId) {
         self.moved(Status::Waiting);
         self.courier = None;
         self.assigned_at = None;
-        if !self.passed.contains(&passed) {
-            self.passed.push(passed);
+        self.pass(passed);
+    }
+
+    fn pass(&mut self, courier: CourierId) {
+        if !self.passed.contains(&courier) {
+            self.passed.push(courier);
         }
     }
 }
@@ -213,6 +253,7 @@ fn opened(event: &Event, at: Timestamp) -> Option<Delivery> {
         assigned_at: None,
         pick_up_by: None,
         eta: None,
+        hand_over: None,
         passed: Vec::new(),
         attempted_because: None,
         proof: None,
@@ -257,19 +298,58 @@ fn apply(delivery: &mut Delivery, event: &Event, at: Timestamp) {
             delivery.courier = Some(*courier);
             delivery.eta = Some(*eta);
         }
+        Event::Moved {
+            food_point,
+            pickup,
+            ready_by,
+            offer_from,
+        } => {
+            if delivery.status != Status::Waiting {
+                delivery.moved(Status::Waiting);
+            }
+            delivery.courier = None;
+            delivery.assigned_at = None;
+            delivery.food_point = *food_point;
+            delivery.pickup = *pickup;
+            delivery.ready_by = *ready_by;
+            delivery.offer_from = *offer_from;
+            // Another place is another question.
+            delivery.passed.clear();
+        }
+        Event::HandOverOffered { to, answer_by, .. } => {
+            delivery.hand_over = Some(HandOver {
+                to: *to,
+                answer_by: *answer_by,
+            });
+        }
+        Event::HandOverEnded { to, .. } => {
+            delivery.hand_over = None;
+            delivery.pass(*to);
+        }
+        Event::HandedOver { from, to } => {
+            delivery.hand_over = None;
+            delivery.pass(*from);
+            delivery.courier = Some(*to);
+            delivery.assigned_at = Some(at);
+        }
+        Event::Returned { reason, .. } => {
+            delivery.ended(Status::Returned);
+            delivery.attempted_because = Some(*reason);
+        }
+        Event::Lost { .. } => delivery.ended(Status::Lost),
         Event::Attempted { reason, .. } => {
             delivery.moved(Status::Attempted);
             delivery.attempted_because = Some(*reason);
         }
         Event::Delivered { proof, .. } => {
-            delivery.moved(Status::Delivered);
+            delivery.ended(Status::Delivered);
             delivery.proof = Some(proof.clone());
         }
         Event::Cancelled { .. } => {
             if let Some(offer) = delivery.offer {
                 delivery.passed.push(offer.courier);
             }
-            delivery.moved(Status::Cancelled);
+            delivery.ended(Status::Cancelled);
         }
     }
 }

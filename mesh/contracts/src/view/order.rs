@@ -8,7 +8,7 @@ use crate::geo::Country;
 use crate::id::{CourierId, FoodPointId, UserId};
 use crate::money::Money;
 use crate::order::{
-    Candidate, Destination, EndedBy, Event, Kind, Liable, Method, Need, Placed, Proof, QuoteLine, Reason, Status,
+    Borne, Candidate, Destination, EndedBy, Event, Kind, Liable, Method, Need, Placed, Proof, QuoteLine, Reason, Status,
 };
 
 /// The kitchen's side of an order.
@@ -59,6 +59,15 @@ pub struct Settlement {
     pub is_final: bool,
     /// Counts up.
     pub seq: u32,
+}
+
+/// A kitchen that had accepted and could not after all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Stopped {
+    /// Whose.
+    pub food_point: FoodPointId,
+    /// Why.
+    pub reason: Reason,
 }
 
 /// Deadlines that still matter, for people and checkers to see.
@@ -128,6 +137,9 @@ pub struct Order {
     pub paid: bool,
     /// The kitchen's side.
     pub ticket: Ticket,
+    /// The kitchen that stopped, while another one is looked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Stopped>,
     /// When the food is or was to be ready.
     pub ready_by: Option<Timestamp>,
     /// Who brings it.
@@ -136,6 +148,9 @@ pub struct Order {
     pub eta: Option<Timestamp>,
     /// The courier stood before a closed door.
     pub attempted: bool,
+    /// Why it was not handed over there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempted_because: Option<Reason>,
     /// How the hand-over was proven.
     pub proof: Option<Proof>,
     /// Why it ended, if badly.
@@ -144,6 +159,9 @@ pub struct Order {
     pub ended_by: Option<EndedBy>,
     /// Who bears the cost.
     pub liable: Option<Liable>,
+    /// What that comes to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub borne: Option<Borne>,
     /// What was last said to be due.
     pub settlement: Option<Settlement>,
     /// What it waits for.
@@ -184,6 +202,16 @@ impl Order {
         }
     }
 
+    /// Whether another kitchen is being looked for after the first one stopped.
+    pub fn is_rerouting(&self) -> bool {
+        match self.ticket {
+            Ticket::None | Ticket::Offered | Ticket::Accepted | Ticket::Rejected | Ticket::TimedOut => {
+                self.status == Status::Assigned
+            }
+            Ticket::Queued | Ticket::Cooking | Ticket::Ready | Ticket::HandedOver | Ticket::Cancelled => false,
+        }
+    }
+
     fn placed(placed: &Placed, at: Timestamp) -> Self {
         Self {
             number: placed.number.clone(),
@@ -208,14 +236,17 @@ impl Order {
             declines: 0,
             paid: false,
             ticket: Ticket::None,
+            stopped: None,
             ready_by: None,
             courier: None,
             eta: None,
             attempted: false,
+            attempted_because: None,
             proof: None,
             reason: None,
             ended_by: None,
             liable: None,
+            borne: None,
             settlement: None,
             deadlines: Deadlines {
                 pay_by: Some(placed.pay_by),
@@ -245,11 +276,15 @@ impl Order {
         }
     }
 
-    fn ended(&mut self, status: Status, by: EndedBy, reason: Reason, liable: Option<Liable>) {
+    fn ended(&mut self, status: Status, by: EndedBy, reason: Reason) {
         self.moved(status);
         self.ended_by = Some(by);
         self.reason = Some(reason);
+    }
+
+    fn costs(&mut self, liable: Option<Liable>, borne: Option<Borne>) {
         self.liable = liable;
+        self.borne = borne;
     }
 
     fn hold_gone(&mut self, ticket: Ticket) {
@@ -327,11 +362,25 @@ fn apply(order: &mut Order, event: &Event) {
         }
         Event::TicketRejected { .. } => order.hold_gone(Ticket::Rejected),
         Event::TicketTimedOut { .. } => order.hold_gone(Ticket::TimedOut),
+        Event::TicketStopped {
+            food_point,
+            reason,
+            assign_by,
+            ..
+        } => {
+            order.hold_gone(Ticket::Rejected);
+            order.stopped = Some(Stopped {
+                food_point: *food_point,
+                reason: *reason,
+            });
+            order.deadlines.assign_by = Some(*assign_by);
+        }
         Event::Assigned {
             ready_by, give_up_at, ..
         } => {
             order.moved(Status::Assigned);
             order.ticket = Ticket::Queued;
+            order.stopped = None;
             order.ready_by = Some(*ready_by);
             order.deadlines = Deadlines {
                 give_up_at: Some(*give_up_at),
@@ -349,6 +398,7 @@ fn apply(order: &mut Order, event: &Event) {
         }
         Event::CourierAssigned { courier } => order.courier = Some(*courier),
         Event::CourierUnassigned { .. } => order.courier = None,
+        Event::CourierChanged { courier, .. } => order.courier = Some(*courier),
         Event::InDelivery {
             courier,
             eta,
@@ -361,8 +411,9 @@ fn apply(order: &mut Order, event: &Event) {
             order.eta = Some(*eta);
             order.deadlines.give_up_at = Some(*give_up_at);
         }
-        Event::DeliveryAttempted { give_up_at, .. } => {
+        Event::DeliveryAttempted { reason, give_up_at, .. } => {
             order.attempted = true;
+            order.attempted_because = Some(*reason);
             order.deadlines.give_up_at = Some(*give_up_at);
         }
         Event::Completed { proof } => {
@@ -370,10 +421,28 @@ fn apply(order: &mut Order, event: &Event) {
             order.ticket = Ticket::HandedOver;
             order.proof = Some(proof.clone());
         }
-        Event::Rejected { reason, .. } => order.ended(Status::Rejected, EndedBy::Timer, *reason, None),
-        Event::Expired { reason, .. } => order.ended(Status::Expired, EndedBy::Timer, *reason, None),
-        Event::Cancelled { by, reason, liable, .. } => order.ended(Status::Cancelled, *by, *reason, *liable),
-        Event::Undelivered { by, reason, liable, .. } => order.ended(Status::Undelivered, *by, *reason, *liable),
+        Event::Rejected { reason, .. } => order.ended(Status::Rejected, EndedBy::Timer, *reason),
+        Event::Expired { reason, .. } => order.ended(Status::Expired, EndedBy::Timer, *reason),
+        Event::Cancelled {
+            by,
+            reason,
+            liable,
+            borne,
+            ..
+        } => {
+            order.ended(Status::Cancelled, *by, *reason);
+            order.costs(*liable, *borne);
+        }
+        Event::Undelivered {
+            by,
+            reason,
+            liable,
+            borne,
+            ..
+        } => {
+            order.ended(Status::Undelivered, *by, *reason);
+            order.costs(*liable, *borne);
+        }
         Event::SettlementDue {
             amount, is_final, seq, ..
         } => {

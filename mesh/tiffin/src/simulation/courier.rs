@@ -212,9 +212,24 @@ impl Courier<'_> {
                 }
             }
             Some(
-                Event::Declined { .. } | Event::Dropped { .. } | Event::Delivered { .. } | Event::Cancelled { .. },
+                Event::Declined { .. }
+                | Event::Dropped { .. }
+                | Event::Moved { .. }
+                | Event::HandedOver { .. }
+                | Event::Delivered { .. }
+                | Event::Returned { .. }
+                | Event::Lost { .. }
+                | Event::Cancelled { .. },
             ) => self.forget(delivery),
-            Some(Event::Opened { .. } | Event::Assigned { .. } | Event::PickedUp { .. } | Event::Attempted { .. })
+            // Simulated couriers leave what others have to others: silence says so.
+            Some(
+                Event::Opened { .. }
+                | Event::Assigned { .. }
+                | Event::PickedUp { .. }
+                | Event::Attempted { .. }
+                | Event::HandOverOffered { .. }
+                | Event::HandOverEnded { .. },
+            )
             | None => {}
         }
         Ok(())

@@ -125,6 +125,9 @@ impl<C: Cook> Shift<C> {
             Some(Event::Assigned {
                 food_point, ready_by, ..
             }) if here(food_point) => self.assigned(order, ready_by),
+            Some(Event::TicketStopped { food_point, .. }) if here(food_point) => {
+                self.on_stove.remove(&order);
+            }
             Some(
                 Event::Completed { .. }
                 | Event::Rejected { .. }

@@ -65,6 +65,7 @@ impl Track {
             Event::Ready { .. } => self.reach(Status::Ready, at),
             Event::CourierAssigned { courier } => self.courier = Some(*courier),
             Event::CourierUnassigned { .. } => self.courier = None,
+            Event::CourierChanged { courier, .. } => self.courier = Some(*courier),
             Event::InDelivery { courier, .. } => {
                 self.courier = Some(*courier);
                 self.reach(Status::InDelivery, at);
@@ -84,6 +85,7 @@ impl Track {
             | Event::TicketOffered { .. }
             | Event::TicketRejected { .. }
             | Event::TicketTimedOut { .. }
+            | Event::TicketStopped { .. }
             | Event::CookingStarted {}
             | Event::DeliveryRequested { .. }
             | Event::CourierMissing {}

@@ -142,6 +142,7 @@ fn step(event: &Event) -> Step {
         | Event::TicketAccepted { .. }
         | Event::TicketRejected { .. }
         | Event::TicketTimedOut { .. }
+        | Event::TicketStopped { .. }
         | Event::CookingStarted {}
         | Event::ReadyOverdue { .. }
         | Event::DeliveryRequested { .. }
@@ -149,6 +150,7 @@ fn step(event: &Event) -> Step {
         | Event::CourierUnassigned { .. }
         | Event::CourierMissing {}
         | Event::DeliveryOverdue {}
+        | Event::CourierChanged { .. }
         | Event::DeliveryAttempted { .. } => Step::Within,
     }
 }

@@ -7,5 +7,6 @@ mod platform;
 mod ports;
 mod refusals;
 mod silence;
+mod table;
 mod tidy;
 mod verify;

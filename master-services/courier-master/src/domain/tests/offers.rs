@@ -170,6 +170,7 @@ fn for_a_courier_who_was_never_asked_there_is_no_such_delivery() {
         Command::Fail {
             courier: BORIS,
             reason: Reason::CustomerNotFound,
+            outcome: FailOutcome::Attempted,
         },
     ] {
         check(given(), command.clone(), Err(Rejection::NoSuchDelivery));
@@ -204,6 +205,7 @@ fn the_third_miss_in_a_row_ends_the_shift() {
                 reason: ShiftEnd::MissedOffers,
             },
         ],
+        ..Decision::default()
     };
     check_with(
         with([missed(), missed()]),

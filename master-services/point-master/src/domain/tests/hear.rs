@@ -62,6 +62,15 @@ fn an_orders_events_become_commands_for_the_point_they_name() {
             ReleaseCause::Rejected,
         ),
         (
+            order::Event::TicketStopped {
+                attempt,
+                food_point,
+                reason: Reason::ClosingEarly,
+                assign_by: NOON,
+            },
+            ReleaseCause::Rejected,
+        ),
+        (
             order::Event::TicketTimedOut { attempt, food_point },
             ReleaseCause::TimedOut,
         ),
@@ -84,6 +93,7 @@ fn an_ending_is_for_the_point_whose_hold_ends_with_it() {
         liable: None,
         held_at: Some(POINT),
         cooking_began,
+        borne: None,
     };
     assert_eq!(heard(cancelled(false)), last(false));
     assert_eq!(heard(cancelled(true)), last(true));
@@ -95,6 +105,7 @@ fn an_ending_is_for_the_point_whose_hold_ends_with_it() {
         reason: Reason::Late,
         liable: None,
         held_at,
+        borne: None,
     };
     assert_eq!(heard(undelivered), last(true));
     assert_eq!(heard(order::Event::Expired { reason, held_at: None }), None);

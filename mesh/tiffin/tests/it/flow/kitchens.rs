@@ -46,7 +46,7 @@ async fn a_rejected_ticket_goes_on_to_the_next_kitchen_and_after_the_last_one_th
 }
 
 #[tokio::test]
-async fn once_a_kitchen_accepted_only_an_operator_ends_an_order_and_the_customer_gets_everything_back() {
+async fn an_operator_ends_an_accepted_order_and_the_customer_gets_everything_back() {
     let _others = among_others().await;
     let site = Site::open("accepted", 1).await;
     let customer = site.customer().await;
@@ -71,12 +71,6 @@ async fn once_a_kitchen_accepted_only_an_operator_ends_an_order_and_the_customer
         .await
         .expect_err("it is accepted");
     assert_eq!(regret.status(), Some(http::StatusCode::CONFLICT), "{regret}");
-    let late = customer
-        .person
-        .cancel(order, Reason::CustomerCancelled, "cancel")
-        .await
-        .expect_err("it is accepted");
-    assert_eq!(late.kind(), Some("too_late"), "{late}");
     eventually_is(&customer, order, "captured").await;
 
     // Without a promise it is promised for as soon as it can be done, so it is on the stove already.
@@ -102,4 +96,41 @@ async fn once_a_kitchen_accepted_only_an_operator_ends_an_order_and_the_customer
         (stock["wasted"] == PORTION && stock["held"] == 0).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_order_cancelled_on_the_stove_costs_its_customer_half() {
+    let _others = among_others().await;
+    let site = Site::open("on-the-stove", 1).await;
+    let customer = site.customer().await;
+    let mut kitchens = kitchens(&site);
+    let placed = site.order(&customer, 1, visa()).await;
+    let order = placed.id;
+    let mut screen = Screen::of(&customer, &placed);
+    kitchens[0].is_offered(order).await;
+    kitchens[0]
+        .person
+        .accept_ticket(order, None, "accept")
+        .await
+        .expect("it is offered");
+    screen.shows(Status::Assigned).await;
+    eventually_is(&customer, order, "captured").await;
+    eventually_in("it is on the stove", DEADLINE, || async {
+        (seen(&customer.person, order, None).await["ticket"] == "cooking").then_some(())
+    })
+    .await;
+    customer
+        .person
+        .cancel(order, Reason::CustomerCancelled, "cancel")
+        .await
+        .expect("customers may, for a fee");
+    screen.shows(Status::Cancelled).await;
+    eventually_is(&customer, order, "partially_refunded").await;
+    let entries = ledger_of(order).await;
+    let price = site.price(1).amount;
+    assert_eq!(
+        (&entries[0]["captured"], &entries[0]["refunded"]),
+        (&json!(price), &json!(price - price / 2)),
+        "{entries:?}"
+    );
 }

@@ -6,6 +6,7 @@ use basket_master::domain::payment::Command as Pay;
 use courier_master::domain::{courier, delivery};
 use courier_master::positions::Seen;
 use jiff::{SignedDuration, Timestamp};
+use mesh_contracts::api::FailOutcome;
 use mesh_contracts::geo::{Coordinates, Country, Place};
 use mesh_contracts::id::{AddressId, CourierId, FoodPointId, IngredientId, OrderId, ProductId, UserId};
 use mesh_contracts::menu::{Names, Product, RecipeLine};
@@ -50,6 +51,7 @@ pub struct Script {
     pub name: &'static str,
     pub mood: Mood,
     pub method: Method,
+    pub kind: Kind,
     pub auto_accept: bool,
     /// The kitchens' words, one after the other; then yes.
     pub kitchens: Vec<Word>,
@@ -62,12 +64,24 @@ pub struct Script {
     /// So many times nobody opens.
     pub attempts: usize,
     pub door_stays_closed: bool,
+    /// What becomes of the food at last, instead of being handed over.
+    pub fails: Option<FailOutcome>,
+    /// What another courier says who is asked to go on with it.
+    pub hand_over: Option<Word>,
+    /// The customer comes to the counter.
+    pub collects: bool,
     pub says_start: bool,
     /// The nearest kitchen takes others' orders just after it was chosen.
     pub first_point_fills_up: bool,
     /// The next one is known to have nothing.
     pub second_point_empty: bool,
     pub cancel_at: Option<Status>,
+    pub cancel_when_cooking: bool,
+    pub kitchen_cancels_at: Option<Ticket>,
+    /// So many kitchens stop after they accepted.
+    pub stops: usize,
+    /// The first kitchen closes at this point of its ticket.
+    pub closes_at: Option<Ticket>,
     pub override_at: Option<Status>,
 }
 
@@ -77,6 +91,7 @@ impl Default for Script {
             name: "everything goes well",
             mood: Mood::default(),
             method: Method::Card,
+            kind: Kind::Delivery,
             auto_accept: false,
             kitchens: Vec::new(),
             couriers: Vec::new(),
@@ -84,10 +99,17 @@ impl Default for Script {
             lingers: 0,
             attempts: 0,
             door_stays_closed: false,
+            fails: None,
+            hand_over: None,
+            collects: true,
             says_start: true,
             first_point_fills_up: false,
             second_point_empty: false,
             cancel_at: None,
+            cancel_when_cooking: false,
+            kitchen_cancels_at: None,
+            stops: 0,
+            closes_at: None,
             override_at: None,
         }
     }
@@ -118,6 +140,9 @@ pub struct Run<'a> {
     couriers_said: usize,
     dropped: usize,
     attempted: usize,
+    stopped: usize,
+    closed: bool,
+    asked_to_hand_over: bool,
     cards: u32,
 }
 
@@ -153,6 +178,9 @@ impl<'a> Run<'a> {
             couriers_said: 0,
             dropped: 0,
             attempted: 0,
+            stopped: 0,
+            closed: false,
+            asked_to_hand_over: false,
             cards: 1,
         }
     }
@@ -183,7 +211,7 @@ impl<'a> Run<'a> {
     }
 
     fn act(&mut self) -> bool {
-        let acted = self.ask_to_end() || self.customer() || self.kitchen() || self.courier();
+        let acted = self.ask_to_end() || self.customer() || self.kitchen() || self.operator() || self.courier();
         if acted {
             self.acted_at = self.world.now;
         }
@@ -196,8 +224,14 @@ impl<'a> Run<'a> {
 
     fn ask_to_end(&mut self) -> bool {
         let Some(status) = self.status() else { return false };
+        let ticket = self.world.orders.get(ORDER).map(|order| order.ticket);
+        let is_cooking = status == Status::Assigned && ticket == Some(Ticket::Cooking);
         let command = if self.script.cancel_at == Some(status) {
             Command::Cancel(Reason::CustomerCancelled)
+        } else if self.script.cancel_when_cooking && is_cooking {
+            Command::Cancel(Reason::CustomerCancelled)
+        } else if status == Status::Assigned && ticket.is_some() && self.script.kitchen_cancels_at == ticket {
+            Command::CancelByKitchen(Reason::IngredientUnavailable)
         } else if self.script.override_at == Some(status) {
             Command::Override(Reason::Other)
         } else {
@@ -208,7 +242,7 @@ impl<'a> Run<'a> {
 
     fn customer(&mut self) -> bool {
         if self.world.orders.get(ORDER).is_none() {
-            let placed = placed(&self.world, self.script.method);
+            let placed = placed(&self.world, self.script.method, self.script.kind);
             self.world
                 .on_order(ORDER, Command::Place(Box::new(placed)))
                 .expect("somebody can cook it");
@@ -236,8 +270,24 @@ impl<'a> Run<'a> {
         let Some(order) = self.world.orders.get(ORDER) else {
             return false;
         };
+        if self.script.closes_at == Some(order.ticket) && !self.closed {
+            self.closed = true;
+            let point = order.food_point.expect("it was asked");
+            let closing = Point::Change {
+                open: Some(false),
+                settings: None,
+            };
+            return self.world.on_point(point, closing).is_ok();
+        }
         let command = match (order.status, order.ticket) {
-            (Status::Paid, Ticket::Offered) => {
+            (Status::Assigned, Ticket::Queued) if self.stopped < self.script.stops => {
+                self.stopped += 1;
+                Command::Stop(Reason::Busy)
+            }
+            (Status::Ready, _) if order.kind == Kind::PickUp && self.script.collects => {
+                Command::Collect(Some(Proof::Pin))
+            }
+            (Status::Paid | Status::Assigned, Ticket::Offered) => {
                 // Each kitchen is asked once, and says its word once.
                 let asked = order.tried.len();
                 if self.kitchens_said >= asked {
@@ -255,6 +305,33 @@ impl<'a> Run<'a> {
             _ => return false,
         };
         self.world.on_order(ORDER, command).is_ok()
+    }
+
+    /// Sends another courier to the one who is on the road.
+    fn operator(&mut self) -> bool {
+        let Some(word) = self.script.hand_over else {
+            return false;
+        };
+        let Some(delivery) = self.world.deliveries.get(ORDER.delivery()) else {
+            return false;
+        };
+        if let Some(courier) = delivery.invited() {
+            let command = match word {
+                Word::Yes => delivery::Command::Accept { courier },
+                Word::No => delivery::Command::Decline { courier },
+                Word::Nothing => return false,
+            };
+            return self.world.on_delivery(ORDER.delivery(), command).is_ok();
+        }
+        if delivery.status != DeliveryStatus::PickedUp || self.asked_to_hand_over {
+            return false;
+        }
+        self.asked_to_hand_over = true;
+        let to = COURIERS.into_iter().find(|other| Some(*other) != delivery.courier);
+        let to = to.expect("there are two");
+        self.world
+            .on_delivery(ORDER.delivery(), delivery::Command::HandOver { to })
+            .is_ok()
     }
 
     fn courier(&mut self) -> bool {
@@ -288,6 +365,14 @@ impl<'a> Run<'a> {
                 delivery::Command::Fail {
                     courier,
                     reason: Reason::CustomerNotFound,
+                    outcome: FailOutcome::Attempted,
+                }
+            }
+            DeliveryStatus::PickedUp | DeliveryStatus::Attempted if self.script.fails.is_some() => {
+                delivery::Command::Fail {
+                    courier,
+                    reason: Reason::CustomerNotFound,
+                    outcome: self.script.fails.unwrap_or_default(),
                 }
             }
             DeliveryStatus::Attempted if self.script.door_stays_closed => return false,
@@ -298,7 +383,9 @@ impl<'a> Run<'a> {
             DeliveryStatus::Assigned
             | DeliveryStatus::Waiting
             | DeliveryStatus::Delivered
-            | DeliveryStatus::Cancelled => return false,
+            | DeliveryStatus::Cancelled
+            | DeliveryStatus::Returned
+            | DeliveryStatus::Lost => return false,
         };
         self.world.on_delivery(ORDER.delivery(), command).is_ok()
     }
@@ -309,11 +396,11 @@ fn country() -> Country {
 }
 
 /// Some hundred metres further with every number.
-fn at(nth: i32) -> Coordinates {
+pub fn at(nth: i32) -> Coordinates {
     Coordinates::new(52_520_000 + nth * 2_000, 13_405_000).expect("on earth")
 }
 
-fn point(nth: u128) -> FoodPointId {
+pub fn point(nth: u128) -> FoodPointId {
     FoodPointId(Uuid::from_u128(11 + nth))
 }
 
@@ -324,7 +411,7 @@ fn open_point(world: &mut World, nth: u128, auto_accept: bool, bread: u32) {
             country: country(),
             at: at(i32::try_from(nth).expect("three of them")),
         },
-        kinds: vec![Kind::Delivery],
+        kinds: vec![Kind::Delivery, Kind::PickUp],
         radius_m: 5_000,
         pool: 2,
         auto_accept,
@@ -342,7 +429,7 @@ fn open_point(world: &mut World, nth: u128, auto_accept: bool, bread: u32) {
 }
 
 /// Takes every slot of a point for orders of others that are being cooked.
-fn fill(world: &mut World, point: FoodPointId) {
+pub fn fill(world: &mut World, point: FoodPointId) {
     for number in 90..92 {
         let order = OrderId(Uuid::from_u128(number));
         let wanted = point_master::domain::Wanted {
@@ -359,7 +446,7 @@ fn fill(world: &mut World, point: FoodPointId) {
     }
 }
 
-fn placed(world: &World, method: Method) -> Placed {
+pub fn placed(world: &World, method: Method, kind: Kind) -> Placed {
     let price = Money::new(900, Currency::EUR);
     let lines = vec![QuoteLine::plain(PRODUCT, 2, price)];
     let made = mesh_contracts::menu::Event::Created {
@@ -381,12 +468,15 @@ fn placed(world: &World, method: Method) -> Placed {
     };
     let menu = product::fold(None, &made, world.now).map(|product| (PRODUCT, product));
     let work = work(&lines, &menu.into_iter().collect()).expect("it is on the menu");
-    let destination = Destination {
-        address: AddressId(Uuid::from_u128(6)),
-        place: Place {
-            country: country(),
-            at: at(-5),
-        },
+    let destination = match kind {
+        Kind::Delivery => Some(Destination {
+            address: AddressId(Uuid::from_u128(6)),
+            place: Place {
+                country: country(),
+                at: at(-5),
+            },
+        }),
+        Kind::PickUp => None,
     };
     let points: Vec<(FoodPointId, &FoodPoint)> = world
         .points
@@ -397,8 +487,8 @@ fn placed(world: &World, method: Method) -> Placed {
     let candidates = candidates(
         points,
         &work,
-        Kind::Delivery,
-        Some(&destination),
+        kind,
+        destination.as_ref(),
         None,
         world.now,
         policy.candidates_max,
@@ -406,7 +496,7 @@ fn placed(world: &World, method: Method) -> Placed {
     Placed {
         number: ORDER.number(),
         customer: CUSTOMER,
-        kind: Kind::Delivery,
+        kind,
         quote: Quote {
             basket: CUSTOMER.basket(),
             basket_version: 1,
@@ -416,7 +506,7 @@ fn placed(world: &World, method: Method) -> Placed {
             method,
             valid_until: world.now + SignedDuration::from_secs(60),
         },
-        destination: Some(destination),
+        destination,
         pinned: None,
         needs: work.needs,
         prep_minutes: work.prep_minutes,

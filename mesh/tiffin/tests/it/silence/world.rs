@@ -129,6 +129,12 @@ impl World {
         if let Some((order, command)) = order_master::domain::hear(message).expect("readable") {
             let _ = self.on_order(order, command);
         }
+        if let Some(point) = order_master::domain::closed(message) {
+            let held = self.points.get(point).map(|point| point.holds.clone());
+            for order in held.unwrap_or_default().into_keys() {
+                let _ = self.on_order(order, order_master::domain::Command::PointClosed(point));
+            }
+        }
         if let Some((point, command)) = point_master::domain::hear(message).expect("readable") {
             let _ = self.on_point(point, command);
         }
@@ -198,7 +204,7 @@ impl World {
         command: delivery::Command,
     ) -> Result<(), courier_master::domain::Rejection> {
         let delivery: Option<&Delivery> = self.deliveries.get(id);
-        let party = command.party(delivery);
+        let (party, former) = (command.party(delivery), command.former(delivery));
         let courier = party.and_then(|party| self.couriers.get(party));
         let decision = delivery::decide(delivery, courier, command, self.now, &self.policies.courier)?;
         let mut deliveries = std::mem::take(&mut self.deliveries);
@@ -206,6 +212,9 @@ impl World {
         self.deliveries = deliveries;
         if let Some(party) = party {
             self.append_couriers(party, decision.courier);
+        }
+        if let Some(former) = former {
+            self.append_couriers(former, decision.former);
         }
         // The real dispatcher is woken by every change.
         self.look_at = Some(self.now);
