@@ -5,7 +5,7 @@ use mesh_contracts::order::{Event, Kind, Status};
 use mesh_contracts::view::order::{Order, Ticket};
 use mesh_eventstore::Effect;
 
-use super::{Policy, end, reroute};
+use super::{Policy, end, is_brought, reroute};
 
 const PAY: &str = "pay";
 const HOLD: &str = "hold";
@@ -92,7 +92,9 @@ pub fn fire(order: Option<&Order>, kind: &str, now: Timestamp, policy: &Policy) 
             ready_by: now + policy.ready_late,
         }],
         LATE if order.status == Status::InDelivery => vec![Event::DeliveryOverdue {}],
-        COURIER if order.status == Status::Ready && order.courier.is_none() => vec![Event::CourierMissing {}],
+        COURIER if order.status == Status::Ready && order.courier.is_none() && is_brought(order) => {
+            vec![Event::CourierMissing {}]
+        }
         GIVE_UP => end::give_up(order, policy),
         _ => Vec::new(),
     }

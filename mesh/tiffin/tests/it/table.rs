@@ -36,7 +36,7 @@ fn state(script: &Script, is_there: impl Fn(&World) -> bool) -> World {
         assert!(run.step(), "{} never gets there", script.name);
     }
     let mut world = run.world().clone();
-    while world.go_on() {}
+    while world.go_on_paying() {}
     assert!(is_there(&world), "{} went on by itself", script.name);
     world
 }
@@ -87,7 +87,7 @@ fn on_the_counter() -> World {
 fn after(world: &mut World, act: impl FnOnce(&mut World)) -> Vec<String> {
     let before = world.log.len();
     act(world);
-    while world.go_on() {}
+    while world.go_on_paying() {}
     let said = world.log[before..]
         .iter()
         .filter(|event| event.stream == ORDER.to_string());

@@ -124,6 +124,25 @@ impl World {
         true
     }
 
+    /// The same, or the next step of a payment that is due now; no other deadline passes.
+    pub fn go_on_paying(&mut self) -> bool {
+        if self.go_on() {
+            return true;
+        }
+        let is_payment = |stream: &str| stream.parse::<PaymentId>().is_ok();
+        let due = self
+            .timers
+            .iter()
+            .find(|((stream, _), due)| **due <= self.now && is_payment(stream));
+        match due.map(|(key, _)| key.clone()) {
+            Some((stream, kind)) => {
+                self.fire(&stream, &kind);
+                true
+            }
+            None => false,
+        }
+    }
+
     fn deliver(&mut self, message: &Envelope) {
         // A refusal by the rules is a fact about the event, as for the real inbox.
         if let Some((order, command)) = order_master::domain::hear(message).expect("readable") {
