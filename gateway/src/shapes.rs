@@ -127,6 +127,12 @@ pub(crate) struct PaymentDocument {
     declines: u32,
     failure: Option<String>,
     pay_by: Timestamp,
+    /// The money could not be taken: until then another card may pay.
+    recover_by: Option<Timestamp>,
+    /// What was due and could not be taken.
+    debt: Option<Money>,
+    /// Money is to go back, and the bank refuses it again and again.
+    refund_overdue: bool,
     opened_at: Timestamp,
     updated_at: Timestamp,
 }

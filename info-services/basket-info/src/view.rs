@@ -41,6 +41,12 @@ pub struct Payment {
     /// Why the last one was refused, in the provider's word.
     pub failure: Option<String>,
     pub pay_by: Timestamp,
+    /// The money could not be taken: until then another card may pay.
+    pub recover_by: Option<Timestamp>,
+    /// What was due and could not be taken.
+    pub debt: Option<Money>,
+    /// Money is to go back, and the bank refuses it again and again.
+    pub refund_overdue: bool,
     pub opened_at: Timestamp,
     pub updated_at: Timestamp,
 }
@@ -61,6 +67,11 @@ impl From<payment::Payment> for Payment {
             declines: payment.declines,
             failure: payment.failure,
             pay_by: payment.pay_by,
+            recover_by: payment
+                .recover_by
+                .filter(|_| payment.capture_failed && !payment.collection_failed),
+            debt: payment.debt,
+            refund_overdue: payment.refund_overdue,
             opened_at: payment.opened_at,
             updated_at: payment.updated_at,
         }

@@ -33,11 +33,20 @@ const RETRY_MAX: SignedDuration = SignedDuration::from_secs(30);
 /// changes within minutes, and every try stays in the log for good.
 const REFUND_RETRY_MAX: SignedDuration = SignedDuration::from_hours(1);
 
-/// Spans of wall time, as the business clock counts them.
+/// After a failed capture, until the collection has failed: the customer may still bring another card,
+/// and a kitchen that has not begun waits no longer. Business time, as the design has it.
+const RECOVER_WITHIN: SignedDuration = SignedDuration::from_mins(5);
+
+/// The shortest deadline for people, on the wall clock, however fast business time runs.
+const DEADLINE_MIN: SignedDuration = SignedDuration::from_secs(10);
+
+/// Spans of wall time, as the business clock counts them, and one of business time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     /// From intent to the first question after a lost answer.
     pub answer_within: SignedDuration,
+    /// From a failed capture to the end of all tries.
+    pub recover_within: SignedDuration,
     retry_first: SignedDuration,
     retry_max: SignedDuration,
     refund_retry_max: SignedDuration,
@@ -50,11 +59,12 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// At a clock rate of N, a wall second is N business seconds. These are spans between machines,
-    /// not deadlines of people: they follow the wall clock and need no floor.
+    /// At a clock rate of N, a wall second is N business seconds. Spans between machines are no deadlines
+    /// of people: they follow the wall clock and need no floor. The time to bring another card does.
     pub fn floored(rate: f64) -> Self {
         Self {
             answer_within: ANSWER_WITHIN.mul_f64(rate),
+            recover_within: RECOVER_WITHIN.max(DEADLINE_MIN.mul_f64(rate)),
             retry_first: RETRY_FIRST.mul_f64(rate),
             retry_max: RETRY_MAX.mul_f64(rate),
             refund_retry_max: REFUND_RETRY_MAX.mul_f64(rate),
@@ -167,7 +177,15 @@ pub fn hear(envelope: &Envelope) -> Result<Option<(PaymentId, payment::Command)>
         Some(order::Event::SettlementDue {
             amount, is_final, seq, ..
         }) => Some(payment::Command::Due { amount, is_final, seq }),
-        // Two of an order's many events concern money; the rest is other masters' business.
+        Some(
+            order::Event::Cancelled {
+                liable: Some(liable), ..
+            }
+            | order::Event::Undelivered {
+                liable: Some(liable), ..
+            },
+        ) => Some(payment::Command::Blame { liable }),
+        // A few of an order's many events concern money; the rest is other masters' business.
         Some(_) | None => None,
     };
     Ok(command.map(|command| (order.payment(), command)))

@@ -265,6 +265,7 @@ impl App {
         self.payments
             .submit::<_, Rejection, _>(id, Request::by(Actor::payment_provider()), decide)
             .await?;
+        self.books.note(id);
         Ok(())
     }
 }

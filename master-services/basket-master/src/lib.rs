@@ -13,6 +13,7 @@ pub mod provider;
 pub mod settle;
 pub mod webhook;
 
+pub mod ledger;
 pub mod store;
 
 pub mod config;
@@ -34,6 +35,7 @@ use mesh_runtime::{Clock, Shutdown};
 use serde_json::{Value, json};
 
 use domain::Policy;
+use ledger::Books;
 use provider::Provider;
 use settle::Settler;
 use store::Tables;
@@ -126,6 +128,7 @@ pub struct App {
     pub tables: Tables,
     pub policy: Policy,
     pub settler: Settler,
+    pub books: Books,
     pub signer: Signer,
     pub webhook_secret: Secret,
 }
@@ -135,9 +138,17 @@ impl App {
         let policy = Policy::floored(store.clock().rate());
         let payments = Streams::new(store.clone());
         let tables = Tables::new(store.pool().clone());
+        let books = Books::new(tables.clone());
         Self {
             baskets: Streams::new(store),
-            settler: Settler::new(payments.clone(), tables.clone(), provider, policy.clone()),
+            settler: Settler::new(
+                payments.clone(),
+                tables.clone(),
+                provider,
+                policy.clone(),
+                books.clone(),
+            ),
+            books,
             payments,
             tables,
             policy,
@@ -167,6 +178,7 @@ pub async fn run(app: App, bus: Bus, feeds: Feeds, shutdown: Shutdown) {
         settle::run(&app, drained.clone(), shutdown.clone()),
         app.tables.drop_useless_tokens(shutdown.clone()),
         settle::sweep_tokens(&app.tables, shutdown.clone()),
+        app.books.run(shutdown.clone()),
         relay::run(app.store().clone(), bus.clone(), Context::Basket, shutdown.clone()),
     );
 }

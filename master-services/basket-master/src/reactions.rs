@@ -43,15 +43,18 @@ async fn hear_order(app: &App, event: Envelope) -> Result<Handled, Fault> {
     let Some((id, command)) = domain::hear(&event)? else {
         return Ok(Handled::Ignored);
     };
+    let ends_free = matches!(&command, payment::Command::Due { amount, is_final: true, .. } if amount.amount <= 0);
     let policy = app.policy.clone();
     let decide = move |payment: Option<&Payment>, now| payment::decide_and_drive(payment, &command, now, &policy);
     let submitted = app.payments.submit(id, Request::because(NAME, &event), decide).await;
+    app.books.note(id);
     let no_payment = matches!(&submitted, Ok(outcome) if outcome.answer.version == 0);
     let handled = inbox::settled(submitted)?;
     if no_payment {
         // The order ended before any money was asked for: its token has no use any more.
         app.tables.drop_tokens_of(id.order());
-    } else if handled == Handled::Done {
+    } else if handled == Handled::Done || ends_free {
+        // Where no step is left to take, no timer makes the settler forget the card.
         app.settler.kick(id);
     }
     Ok(handled)

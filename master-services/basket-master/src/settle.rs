@@ -10,15 +10,16 @@ use std::time::Duration;
 use mesh_contracts::envelope::Actor;
 use mesh_contracts::id::PaymentId;
 use mesh_contracts::payment::{Event, Operation};
-use mesh_contracts::view::payment::{Call, Payment, Status};
+use mesh_contracts::view::payment::{Call, Payment};
 use mesh_eventstore::inbox::Drained;
 use mesh_eventstore::timers::{self, Timer};
 use mesh_eventstore::{BoxError, Outcome, Request, Streams, SubmitError};
 use mesh_runtime::Shutdown;
 use tracing::Instrument as _;
 
-use crate::domain::payment::{Answer, Command, Step, decide, next_step};
+use crate::domain::payment::{self, Answer, Command, Step, decide, may_need_a_card, next_step};
 use crate::domain::{Policy, Rejection};
+use crate::ledger::Books;
 use crate::provider::Provider;
 use crate::store::Tables;
 use crate::{App, NAME, Payments};
@@ -37,6 +38,7 @@ struct Inner {
     tables: Tables,
     provider: Provider,
     policy: Policy,
+    books: Books,
     /// Payments that a task of this process is driving.
     in_hand: Mutex<HashSet<PaymentId>>,
 }
@@ -79,7 +81,7 @@ pub async fn sweep_tokens(tables: &Tables, shutdown: Shutdown) {
 }
 
 impl Settler {
-    pub fn new(payments: Streams<Payments>, tables: Tables, provider: Provider, policy: Policy) -> Self {
+    pub fn new(payments: Streams<Payments>, tables: Tables, provider: Provider, policy: Policy, books: Books) -> Self {
         let in_hand = Mutex::default();
         Self {
             inner: Arc::new(Inner {
@@ -87,6 +89,7 @@ impl Settler {
                 tables,
                 provider,
                 policy,
+                books,
                 in_hand,
             }),
         }
@@ -149,7 +152,7 @@ impl Inner {
                 Some(Step::Intend { .. } | Step::Book(_)) => {
                     let after = self.tell(id, Command::Drive).await?.answer.version;
                     if after == payment.version {
-                        // Due, but not yet: a refund that failed waits.
+                        // Due, but not yet: a refund that failed waits, and so does a customer's other card.
                         return Ok(());
                     }
                 }
@@ -160,7 +163,7 @@ impl Inner {
 
     async fn ask(&self, payment: &Payment, call: &Call) -> Result<Answer, BoxError> {
         let proof = match call.operation {
-            Operation::Authorize => self.tables.token(&call.key).await?,
+            Operation::Authorize => self.token(payment, call).await?,
             Operation::Capture | Operation::Void | Operation::Refund => payment.provider_id.clone(),
         };
         Ok(match proof {
@@ -179,9 +182,12 @@ impl Inner {
     async fn tell(&self, id: PaymentId, command: Command) -> Result<Outcome, SubmitError<Rejection>> {
         let policy = self.policy.clone();
         let request = Request::by(Actor::service(NAME));
-        self.payments
+        let told = self
+            .payments
             .submit(id, request, move |payment, now| decide(payment, &command, now, &policy))
-            .await
+            .await;
+        self.books.note(id);
+        told
     }
 
     /// As last known here: a step that another replica has taken since is refused when we tell of it, and the
@@ -190,18 +196,20 @@ impl Inner {
         Ok(self.payments.recent(id).await?.map(|(payment, _)| payment))
     }
 
+    /// That of the card that the call is for: its own, or when we ask anew, the one that promised before.
+    async fn token(&self, payment: &Payment, call: &Call) -> Result<Option<String>, BoxError> {
+        let own = self.tables.token(&call.key).await?;
+        let is_anew = call.key == payment::key(payment.order.payment(), call.attempt);
+        Ok(match (own, &payment.promised_under) {
+            (None, Some(before)) if is_anew => self.tables.token(before).await?,
+            (own, _) => own,
+        })
+    }
+
     /// Where no card will be asked for a promise any more, no token is kept.
     fn forget_tokens(&self, payment: &Payment) {
-        match payment.status {
-            Status::None | Status::Authorizing | Status::Declined | Status::Unknown => {}
-            Status::Authorized
-            | Status::Capturing
-            | Status::Captured
-            | Status::Voiding
-            | Status::Voided
-            | Status::Refunding
-            | Status::PartiallyRefunded
-            | Status::Refunded => self.tables.drop_tokens_of(payment.order),
+        if !may_need_a_card(payment) {
+            self.tables.drop_tokens_of(payment.order);
         }
     }
 }

@@ -1,21 +1,26 @@
 //! What basket-master keeps beside the engine's tables: products and promotions as it heard of them, which baskets
-//! may hold which product, and payment tokens.
+//! may hold which product, payment tokens, and the ledger.
 //!
-//! Tokens are written to no log and no event, and go as soon as the provider has answered.
+//! Tokens are written to no log and no event, and go as soon as no card will be asked any more.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::SignedDuration;
-use mesh_contracts::envelope::{BadBody, Envelope};
+use jiff::{SignedDuration, Timestamp};
+use mesh_contracts::envelope::{BadBody, Envelope, EventBody as _};
 use mesh_contracts::geo::Country;
 use mesh_contracts::id::{BasketId, OrderId, PaymentId, ProductId, PromotionId};
+use mesh_contracts::ledger::Entry;
+use mesh_contracts::payment::Event;
 use mesh_contracts::promotion::Promotion;
 use mesh_contracts::view;
 use mesh_contracts::view::product::{self, Product};
 use mesh_contracts::view::promotion;
+use mesh_eventstore::SqlTime;
 use mesh_runtime::Shutdown;
 use moka::future::Cache;
+use serde_json::Value;
 use sqlx::PgPool;
 use sqlx::types::Json;
 use tokio::sync::Notify;
@@ -60,6 +65,16 @@ pub struct Tables {
 struct Useless {
     orders: Mutex<Vec<String>>,
     some: Notify,
+}
+
+/// Payments with their events.
+pub type PaymentEvents = BTreeMap<String, Vec<(Option<Event>, Timestamp)>>;
+
+/// What is booked together: entries by payment, and up to which event each payment is booked then.
+#[derive(Debug, Default)]
+pub struct Page {
+    pub entries: Vec<(String, Entry)>,
+    pub heads: Vec<(String, u64)>,
 }
 
 /// A stored document that does not parse, or a query that failed.
@@ -329,6 +344,87 @@ impl Tables {
             .fetch_all(&self.pool)
             .await?;
         Ok(streams.iter().filter_map(|stream| stream.parse().ok()).collect())
+    }
+
+    /// Some payments whose newest event is not in the ledger.
+    pub async fn payments_not_booked(&self, limit: usize) -> Result<Vec<String>, sqlx::Error> {
+        sqlx::query_scalar(
+            "select s.stream_id from streams s left join ledger_heads l on l.stream_id = s.stream_id
+             where s.category = $1 and s.version > coalesce(l.version, 0) limit $2",
+        )
+        .bind(PaymentId::PREFIX)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.pool)
+        .await
+    }
+
+    /// Up to which event each of these payments is booked.
+    pub async fn booked(&self, payments: &[String]) -> Result<HashMap<String, u64>, sqlx::Error> {
+        let heads: Vec<(String, i64)> =
+            sqlx::query_as("select stream_id, version from ledger_heads where stream_id = any($1)")
+                .bind(payments)
+                .fetch_all(&self.pool)
+                .await?;
+        Ok(heads
+            .into_iter()
+            .map(|(payment, version)| (payment, version.cast_unsigned()))
+            .collect())
+    }
+
+    /// Everything that happened to these payments, in order; `None` for an event that this build does not know.
+    pub async fn payment_events(&self, payments: &[String]) -> Result<PaymentEvents, TableError> {
+        let rows: Vec<(String, String, Json<Value>, SqlTime)> = sqlx::query_as(
+            "select stream_id, type, data, at from events where stream_id = any($1) order by stream_id, version",
+        )
+        .bind(payments)
+        .fetch_all(&self.pool)
+        .await?;
+        let mut events = PaymentEvents::new();
+        for (payment, event_type, Json(data), SqlTime(at)) in rows {
+            let event = Event::decode(&event_type, &data)?;
+            events.entry(payment).or_default().push((event, at));
+        }
+        Ok(events)
+    }
+
+    /// Books a page, all or nothing. What another replica has booked meanwhile is the same, and stays.
+    pub async fn keep_page(&self, page: &Page) -> Result<(), sqlx::Error> {
+        let entries = &page.entries;
+        let of = |text: fn(&(String, Entry)) -> String| entries.iter().map(text).collect::<Vec<_>>();
+        let numbers = |number: fn(&Entry) -> i64| entries.iter().map(|(_, entry)| number(entry)).collect::<Vec<_>>();
+        let lines: Vec<i16> = entries.iter().map(|(_, entry)| entry.line.cast_signed()).collect();
+        let ats: Vec<SqlTime> = entries.iter().map(|(_, entry)| SqlTime(entry.at)).collect();
+        let mut tx = self.pool.begin().await?;
+        sqlx::query(
+            "insert into ledger_entries (stream_id, version, line, account, currency, amount, at)
+             select * from unnest($1::text[], $2::bigint[], $3::smallint[], $4::text[], $5::text[], $6::bigint[],
+                                  $7::timestamptz[])
+             on conflict do nothing",
+        )
+        .bind(of(|(payment, _)| payment.clone()))
+        .bind(numbers(|entry| entry.version.cast_signed()))
+        .bind(lines)
+        .bind(of(|(_, entry)| entry.posting.account.to_string()))
+        .bind(of(|(_, entry)| entry.posting.amount.currency.to_string()))
+        .bind(numbers(|entry| entry.posting.amount.amount))
+        .bind(ats)
+        .execute(&mut *tx)
+        .await?;
+        let (payments, versions): (Vec<&str>, Vec<i64>) = page
+            .heads
+            .iter()
+            .map(|(payment, version)| (payment.as_str(), version.cast_signed()))
+            .unzip();
+        sqlx::query(
+            "insert into ledger_heads as l (stream_id, version)
+             select * from unnest($1::text[], $2::bigint[]) as n (stream_id, version) order by n.stream_id
+             on conflict (stream_id) do update set version = excluded.version where l.version < excluded.version",
+        )
+        .bind(payments)
+        .bind(versions)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await
     }
 
     /// Tokens that a crash left behind.

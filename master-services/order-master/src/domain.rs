@@ -48,6 +48,8 @@ pub enum Command {
     PaymentPromised(Money, Method),
     /// A card was declined, so many so far.
     PaymentDeclined(u32),
+    /// The promise could not be turned into money, and no other card was given in time.
+    CollectionFailed,
     /// The kitchen will.
     Accept { ready_by: Option<Timestamp> },
     /// The kitchen won't.
@@ -155,6 +157,7 @@ pub fn decide(
         Command::HoldExpired(attempt) => Ok(reroute::hold_failed(order, attempt, HoldRefusal::Ended, now, policy)),
         Command::PaymentPromised(amount, method) => Ok(payment_promised(order, amount, method, now, policy)),
         Command::PaymentDeclined(count) => Ok(payment_declined(order, count)),
+        Command::CollectionFailed => Ok(end::uncollected(order, policy)),
         Command::Accept { ready_by } => kitchen::accept(order, ready_by, now, policy),
         Command::RejectTicket(reason) => reroute::ticket_rejected(order, reason, now, policy),
         Command::StartCooking => kitchen::start(order),

@@ -9,6 +9,7 @@ pub mod delivery;
 pub mod envelope;
 pub mod geo;
 pub mod id;
+pub mod ledger;
 pub mod menu;
 pub mod money;
 pub mod notification;

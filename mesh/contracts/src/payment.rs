@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use crate::envelope::events;
 use crate::id::{OrderId, UserId};
 use crate::money::Money;
-use crate::order::Method;
+use crate::order::{Liable, Method};
 
 /// A call to the payment provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -46,16 +46,27 @@ events! {
         "payment.unknown" Unknown { attempt: u32, operation: Operation, retry_at: Timestamp }
         /// The money is ours.
         "payment.captured" Captured { attempt: u32, amount: Money }
-        /// It could not be taken, for good.
-        "payment.capture_failed" CaptureFailed { attempt: u32, code: String }
+        /// It could not be taken under this promise. Until `recover_by`, a new promise may take its place.
+        "payment.capture_failed" CaptureFailed { attempt: u32, code: String, #[serde(default, skip_serializing_if = "Option::is_none")] recover_by: Option<Timestamp> }
+        /// No promise took its place in time: `amount` will not be taken from a card any more.
+        /// order-master ends the order if nothing is cooked yet (row 9); later the order goes on.
+        "payment.collection_failed" CollectionFailed { amount: Money }
         /// No promise is open any more.
         "payment.voided" Voided { attempt: u32 }
         /// That much went back.
         "payment.refunded" Refunded { attempt: u32, amount: Money }
         /// It could not go back; it will be tried again.
         "payment.refund_failed" RefundFailed { attempt: u32, code: String, retry_at: Timestamp }
+        /// Tried so often that somebody should look; it is tried on.
+        "payment.refund_overdue" RefundOverdue { amount: Money, failures: u32 }
         /// The courier took the cash.
         "payment.cash_collected" CashCollected { amount: Money }
+        /// What is due for good and was not taken: the customer owes so much in all, from now on.
+        "payment.debt_booked" DebtBooked { amount: Money }
+        /// The order ended by somebody's fault while so much was due, recorded.
+        "payment.liable_named" LiableNamed { liable: Liable, amount: Money }
+        /// What the customer was to pay then and need not: that party bears so much in all, from now on.
+        "payment.liability_booked" LiabilityBooked { liable: Liable, amount: Money }
     }
 }
 
@@ -112,7 +123,14 @@ mod tests {
             Event::CaptureFailed {
                 attempt: 2,
                 code: code(),
+                recover_by: None,
             },
+            Event::CaptureFailed {
+                attempt: 2,
+                code: code(),
+                recover_by: Some(at),
+            },
+            Event::CollectionFailed { amount },
             Event::Voided { attempt: 2 },
             Event::Refunded { attempt: 3, amount },
             Event::RefundFailed {
@@ -120,7 +138,17 @@ mod tests {
                 code: code(),
                 retry_at: at,
             },
+            Event::RefundOverdue { amount, failures: 5 },
             Event::CashCollected { amount },
+            Event::DebtBooked { amount },
+            Event::LiableNamed {
+                liable: Liable::Point,
+                amount,
+            },
+            Event::LiabilityBooked {
+                liable: Liable::Point,
+                amount,
+            },
         ];
         let lines: Vec<_> = events
             .iter()
@@ -136,10 +164,16 @@ mod tests {
         {"type":"payment.unknown","data":{"attempt":1,"operation":"capture","retry_at":"1970-01-01T00:00:00Z"}}
         {"type":"payment.captured","data":{"attempt":2,"amount":{"amount":1290,"currency":"EUR"}}}
         {"type":"payment.capture_failed","data":{"attempt":2,"code":"generic_decline"}}
+        {"type":"payment.capture_failed","data":{"attempt":2,"code":"generic_decline","recover_by":"1970-01-01T00:00:00Z"}}
+        {"type":"payment.collection_failed","data":{"amount":{"amount":1290,"currency":"EUR"}}}
         {"type":"payment.voided","data":{"attempt":2}}
         {"type":"payment.refunded","data":{"attempt":3,"amount":{"amount":1290,"currency":"EUR"}}}
         {"type":"payment.refund_failed","data":{"attempt":3,"code":"generic_decline","retry_at":"1970-01-01T00:00:00Z"}}
+        {"type":"payment.refund_overdue","data":{"amount":{"amount":1290,"currency":"EUR"},"failures":5}}
         {"type":"payment.cash_collected","data":{"amount":{"amount":1290,"currency":"EUR"}}}
+        {"type":"payment.debt_booked","data":{"amount":{"amount":1290,"currency":"EUR"}}}
+        {"type":"payment.liable_named","data":{"liable":"point","amount":{"amount":1290,"currency":"EUR"}}}
+        {"type":"payment.liability_booked","data":{"liable":"point","amount":{"amount":1290,"currency":"EUR"}}}
         "#);
     }
 }

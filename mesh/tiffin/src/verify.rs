@@ -5,6 +5,7 @@
 pub mod collect;
 pub mod findings;
 
+pub mod books;
 pub mod documents;
 pub mod keys;
 pub mod lateness;
@@ -34,8 +35,10 @@ What is counted, and what is read for it:
   I1   acknowledged orders that are missing; open orders without a live deadline
        (order-master: events, timers, commands; history.jsonl)
   I2   orders whose money is not what is due, captured twice, still promised 60 s after the end,
-       or not as the provider has it
-       (order-master: events with settlement.due; basket-master: events of payments; the provider's GET /v1/ledger)
+       or not as the provider has it; payments whose ledger is not what their events post, does not sum to zero,
+       or has not what the provider has
+       (order-master: events with settlement.due; basket-master: events of payments, ledger_entries, ledger_heads;
+       the provider's GET /v1/ledger)
   I3   stock that appears, vanishes or is negative at any point of a food point's log
        (point-master: events)
   I4   orders whose events are no path in the table, have a hole or a repeat, or go on after the end

@@ -2,19 +2,24 @@
 //!
 //! One call in flight at most. Every event that leaves a step due also sets the timer `drive`,
 //! so whatever dies, the step is taken.
+//!
+//! Money is driven towards the newest amount due: a promise is captured once and never again, what was taken above
+//! it goes back, and what is due for good and was not taken is booked as a debt.
 
 use std::borrow::Cow;
 
 use jiff::Timestamp;
 use mesh_contracts::id::{OrderId, PaymentId, UserId};
 use mesh_contracts::money::Money;
-use mesh_contracts::order::Method;
+use mesh_contracts::order::{Liable, Method};
 use mesh_contracts::payment::{Event, Operation};
 use mesh_contracts::view::payment::{Call, Payment, Status, Target, fold};
 use mesh_eventstore::Effect;
 
 use super::{Policy, Rejection};
 
+#[cfg(test)]
+mod interleavings;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
@@ -25,6 +30,9 @@ pub const DRIVE: &str = "drive";
 
 /// Cards a customer may try; order-master ends the order at the last refusal.
 pub const DECLINES_MAX: u32 = 3;
+
+/// Refunds that fail in a row before somebody should look: half a minute of tries, so no passing trouble.
+const REFUND_ALERT_AFTER: u32 = 5;
 
 /// What a payment can be asked or told.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +47,8 @@ pub enum Command {
     },
     /// order-master says what is due.
     Due { amount: Money, is_final: bool, seq: u32 },
+    /// The order ended by somebody's fault.
+    Blame { liable: Liable },
     /// The customer tries another card; `key` finds its token.
     PayAgain { customer: UserId, key: String },
     /// Take the step that is due.
@@ -106,6 +116,7 @@ pub fn decide(
             }],
         }),
         Command::Due { amount, is_final, seq } => Ok(due(payment, *amount, *is_final, *seq)),
+        Command::Blame { liable } => Ok(blame(payment, *liable)),
         Command::PayAgain { customer, key } => pay_again(payment, *customer, key, now, policy),
         Command::Drive => Ok(payment.map(|payment| drive(payment, now, policy)).unwrap_or_default()),
         Command::Answered { attempt, answer } => {
@@ -138,18 +149,25 @@ pub fn decide_and_drive(
 /// The timer `drive` stands exactly when a step is due.
 pub fn react(payment: &Payment, _event: &Event, at: Timestamp) -> Vec<Effect> {
     let kind = Cow::Borrowed(DRIVE);
-    let due = next_step(payment).map(|step| match step {
-        Step::Ask(call) => call.ask_again_at,
-        Step::Intend {
-            operation: Operation::Refund,
-            ..
-        } => payment.refund_after.map_or(at, |after| after.max(at)),
-        Step::Intend { .. } | Step::Book(_) => at,
-    });
-    vec![match due {
+    vec![match due_at(payment, at) {
         Some(due) => Effect::SetTimer { kind, due },
         None => Effect::ClearTimer { kind },
     }]
+}
+
+/// When the next step is due: now, unless it has to wait.
+pub fn due_at(payment: &Payment, now: Timestamp) -> Option<Timestamp> {
+    let not_before = match next_step(payment)? {
+        Step::Ask(call) => return Some(call.ask_again_at),
+        Step::Intend {
+            operation: Operation::Refund,
+            ..
+        } => payment.refund_after,
+        // An order that ended waits for no other card.
+        Step::Book(Event::CollectionFailed { .. }) if !is_final(payment) => payment.recover_by,
+        Step::Intend { .. } | Step::Book(_) => None,
+    };
+    Some(not_before.map_or(now, |not_before| not_before.max(now)))
 }
 
 /// What follows when a timer passes: the intent or booking that is due. A call in flight is the driver's affair.
@@ -165,29 +183,90 @@ pub fn next_step(payment: &Payment) -> Option<Step> {
     if let Some(call) = &payment.call {
         return Some(Step::Ask(call.clone()));
     }
+    if let Some(event) = booking(payment) {
+        return Some(Step::Book(event));
+    }
     match payment.status {
-        Status::None if ended_free(payment) => Some(close(payment)),
+        Status::None if is_final(payment) && payment.due() == 0 => Some(close(payment)),
         Status::None => Some(match payment.method {
-            Method::Card => Step::Intend {
-                operation: Operation::Authorize,
-                amount: payment.amount,
-            },
+            Method::Card => promise(payment),
             Method::Cash => Step::Book(Event::CashAgreed { amount: payment.amount }),
         }),
-        Status::Declined => payment.target.filter(|target| target.is_final).map(|_| close(payment)),
+        Status::Declined if is_recovering(payment) => recover(payment),
+        Status::Declined => is_final(payment).then(|| close(payment)),
+        // A promise that cannot be taken is worth nothing: it must not stay open, nor bar the way for another.
+        Status::Authorized if payment.capture_failed => Some(take_back(payment)),
         Status::Authorized => settle_promise(payment, payment.target?),
         Status::Captured | Status::PartiallyRefunded | Status::Refunded => give_back(payment, payment.target?),
+        Status::Voided if is_recovering(payment) => recover(payment),
         Status::Voided => None,
         // Only ever with a call in flight.
         Status::Authorizing | Status::Capturing | Status::Voiding | Status::Refunding | Status::Unknown => None,
     }
 }
 
-/// Whether nothing is due, for good.
-fn ended_free(payment: &Payment) -> bool {
-    payment
-        .target
-        .is_some_and(|target| target.is_final && target.amount.amount <= 0)
+/// Whether a card may still be asked for a promise, so that its token must be kept.
+pub fn may_need_a_card(payment: &Payment) -> bool {
+    match payment.status {
+        Status::None | Status::Authorizing | Status::Declined | Status::Unknown => true,
+        // A capture may fail, and then the card is asked for a new promise.
+        Status::Authorized | Status::Capturing => true,
+        Status::Voiding | Status::Voided => payment.capture_failed && !payment.collection_failed && !is_final(payment),
+        Status::Captured | Status::Refunding | Status::PartiallyRefunded | Status::Refunded => false,
+    }
+}
+
+fn is_final(payment: &Payment) -> bool {
+    payment.target.is_some_and(|target| target.is_final)
+}
+
+/// Whether a capture failed and the money may still come by another promise.
+fn is_recovering(payment: &Payment) -> bool {
+    payment.capture_failed && !payment.collection_failed && payment.due() > 0
+}
+
+/// The same card once more without being asked, then any card the customer brings, then the end of it.
+fn recover(payment: &Payment) -> Option<Step> {
+    let failed = Event::CollectionFailed {
+        amount: payment.target?.amount,
+    };
+    let may_try = !payment.asked_anew && payment.recover_by.is_some() && !is_final(payment);
+    Some(if may_try { promise(payment) } else { Step::Book(failed) })
+}
+
+/// What only needs writing down: once nothing more can be taken, what is due for good and was not is a debt,
+/// and what the customer need not pay is borne by who is at fault.
+fn booking(payment: &Payment) -> Option<Event> {
+    let is_settled = match payment.status {
+        Status::Voided => !is_recovering(payment),
+        Status::Captured | Status::PartiallyRefunded | Status::Refunded => true,
+        Status::None | Status::Declined | Status::Authorized => false,
+        Status::Authorizing | Status::Capturing | Status::Voiding | Status::Refunding | Status::Unknown => false,
+    };
+    if !is_settled || !is_final(payment) {
+        return None;
+    }
+    let cents = |cents: i64| Money::new(cents, payment.amount.currency);
+    let debt = (payment.due() - payment.kept()).max(0);
+    if debt != payment.owed() {
+        return Some(Event::DebtBooked { amount: cents(debt) });
+    }
+    let was_due = payment.liable_for.map_or(0, |was_due| was_due.amount);
+    let borne = (was_due - payment.due()).max(0);
+    match payment.liable {
+        Some(liable) if borne != payment.borne() => Some(Event::LiabilityBooked {
+            liable,
+            amount: cents(borne),
+        }),
+        Some(_) | None => None,
+    }
+}
+
+fn promise(payment: &Payment) -> Step {
+    Step::Intend {
+        operation: Operation::Authorize,
+        amount: payment.amount,
+    }
 }
 
 /// Nothing was promised, and nothing will be.
@@ -197,16 +276,20 @@ fn close(payment: &Payment) -> Step {
     })
 }
 
+/// The provider never hears of cash.
+fn take_back(payment: &Payment) -> Step {
+    match payment.method {
+        Method::Card => Step::Intend {
+            operation: Operation::Void,
+            amount: payment.authorized,
+        },
+        Method::Cash => close(payment),
+    }
+}
+
 fn settle_promise(payment: &Payment, target: Target) -> Option<Step> {
-    if target.amount.amount <= 0 || payment.capture_failed {
-        // A promise that cannot be taken is worth nothing either: it must not stay open.
-        return target.is_final.then(|| match payment.method {
-            Method::Card => Step::Intend {
-                operation: Operation::Void,
-                amount: payment.authorized,
-            },
-            Method::Cash => close(payment),
-        });
+    if payment.due() == 0 {
+        return target.is_final.then(|| take_back(payment));
     }
     let amount = at_most(target.amount, payment.authorized);
     match payment.method {
@@ -246,13 +329,11 @@ fn at_least_nothing(amount: Money) -> Money {
 }
 
 fn drive(payment: &Payment, now: Timestamp, policy: &Policy) -> Vec<Event> {
+    let is_early = due_at(payment, now).is_some_and(|due| due > now);
     match next_step(payment) {
         None | Some(Step::Ask(_)) => Vec::new(),
+        Some(Step::Book(_) | Step::Intend { .. }) if is_early => Vec::new(),
         Some(Step::Book(event)) => vec![event],
-        Some(Step::Intend {
-            operation: Operation::Refund,
-            ..
-        }) if payment.refund_after.is_some_and(|after| after > now) => Vec::new(),
         Some(Step::Intend { operation, amount }) => {
             let key = key(payment.order.payment(), payment.attempt + 1);
             vec![intended(payment, operation, amount, key, now, policy)]
@@ -290,6 +371,18 @@ fn due(payment: Option<&Payment>, amount: Money, is_final: bool, seq: u32) -> Ve
     }
 }
 
+/// The first word counts: an order ends once.
+fn blame(payment: Option<&Payment>, liable: Liable) -> Vec<Event> {
+    match payment {
+        Some(payment) if payment.liable.is_none() => vec![Event::LiableNamed {
+            liable,
+            amount: Money::new(payment.due(), payment.amount.currency),
+        }],
+        Some(_) | None => Vec::new(),
+    }
+}
+
+/// A card instead of one that was refused, or of one whose money could not be taken.
 fn pay_again(
     payment: Option<&Payment>,
     customer: UserId,
@@ -300,11 +393,15 @@ fn pay_again(
     let payment = payment
         .filter(|payment| payment.customer == customer)
         .ok_or(Rejection::NoSuchPayment)?;
-    let settled = payment.target.is_some_and(|target| target.is_final);
-    let open = payment.method == Method::Card && payment.declines < DECLINES_MAX && now < payment.pay_by && !settled;
+    let until = match is_recovering(payment) {
+        true => payment.recover_by.unwrap_or(payment.pay_by),
+        false => payment.pay_by,
+    };
+    let open = payment.method == Method::Card && payment.declines < DECLINES_MAX && now < until && !is_final(payment);
     match payment.status {
         Status::None | Status::Authorizing | Status::Unknown if open => Err(Rejection::PaymentInProgress),
-        Status::Declined if open => {
+        Status::Voiding if open && is_recovering(payment) => Err(Rejection::PaymentInProgress),
+        Status::Declined | Status::Voided if open && (payment.status == Status::Declined || is_recovering(payment)) => {
             let amount = payment.amount;
             Ok(vec![intended(
                 payment,
@@ -350,21 +447,35 @@ fn answered(payment: &Payment, call: &Call, answer: &Answer, now: Timestamp, pol
             count: payment.declines + 1,
         },
         (Operation::Capture, Answer::Done { .. }) => Event::Captured { attempt, amount },
+        // A second failure does not begin the time anew.
         (Operation::Capture, Answer::Refused { code }) => Event::CaptureFailed {
             attempt,
             code: code.clone(),
+            recover_by: Some(payment.recover_by.unwrap_or(now + policy.recover_within)),
         },
         (Operation::Void, Answer::Done { .. }) => Event::Voided { attempt },
         // There is no other way to close a promise: asked again and again, and seen in the log.
         (Operation::Void, Answer::Refused { .. }) => lost,
         (Operation::Refund, Answer::Done { .. }) => Event::Refunded { attempt, amount },
         (Operation::Refund, Answer::Refused { code }) => {
-            let retry_at = now + policy.refund_retry(payment.refund_failures);
-            Event::RefundFailed {
-                attempt,
-                code: code.clone(),
-                retry_at,
-            }
+            return refund_failed(payment, call, code, now, policy);
         }
     }]
+}
+
+/// Tried again with a new call, ever more slowly; from some try on somebody is told.
+fn refund_failed(payment: &Payment, call: &Call, code: &str, now: Timestamp, policy: &Policy) -> Vec<Event> {
+    let failures = payment.refund_failures + 1;
+    let mut events = vec![Event::RefundFailed {
+        attempt: call.attempt,
+        code: code.to_owned(),
+        retry_at: now + policy.refund_retry(payment.refund_failures),
+    }];
+    if failures == REFUND_ALERT_AFTER {
+        events.push(Event::RefundOverdue {
+            amount: call.amount,
+            failures,
+        });
+    }
+    events
 }

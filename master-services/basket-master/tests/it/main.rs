@@ -2,6 +2,7 @@
 
 mod baskets;
 mod crashes;
+mod ledger;
 mod menu;
 mod payments;
 mod peers;

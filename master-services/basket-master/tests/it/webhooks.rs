@@ -1,24 +1,31 @@
 //! Webhooks: forged, stale, repeated, about nobody; each leaves everything as it was.
 
+use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
+use mesh_contracts::id::OrderId;
+use mesh_testkit::eventually;
 use sandbox_payments::webhooks::sign;
 use serde_json::json;
 
 use crate::provider::WEBHOOK_SECRET;
-use crate::world::{World, an_order, customer, run};
+use crate::world::{PRICE, World, an_order, customer, run};
+
+/// The provider says that the money of this call is promised.
+fn authorized(order: OrderId, key: &str) -> String {
+    json!({
+        "type": "payment_intent.amount_capturable_updated",
+        "data": {"object": {"id": "pi_x", "status": "requires_capture", "metadata": {"order_id": order}}},
+        "request": {"id": null, "idempotency_key": key},
+    })
+    .to_string()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forged_webhook_is_refused_and_nothing_is_written() {
     run(World::without_provider, async |world| {
         let order = world.paying(&customer(), "pm_card_visa").await;
         world.until(order, "payment.unknown").await;
-        let key = format!("{}-1", order.payment());
-        let body = json!({
-            "type": "payment_intent.amount_capturable_updated",
-            "data": {"object": {"id": "pi_x", "status": "requires_capture", "metadata": {"order_id": order}}},
-            "request": {"id": null, "idempotency_key": key},
-        })
-        .to_string();
+        let body = authorized(order, &format!("{}-1", order.payment()));
         let now = Timestamp::now();
         let old = now - SignedDuration::from_mins(6);
         for signature in [
@@ -46,6 +53,50 @@ async fn a_forged_webhook_is_refused_and_nothing_is_written() {
         world.until(order, "payment.authorized").await;
         let types = world.event_types(order.payment()).await;
         assert_eq!(types.iter().filter(|of| *of == "payment.authorized").count(), 1);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_a_hundred_times_at_once_counts_once() {
+    run(World::without_provider, async |world| {
+        let order = world.paying(&customer(), "pm_card_visa").await;
+        world.until(order, "payment.unknown").await;
+        let body = authorized(order, &format!("{}-1", order.payment()));
+        let signature = sign(WEBHOOK_SECRET.as_bytes(), Timestamp::now(), body.as_bytes());
+        let answers = join_all((0..100).map(|_| world.webhook(&signature, &body))).await;
+        assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
+        let types = world.event_types(order.payment()).await;
+        assert_eq!(types.iter().filter(|of| *of == "payment.authorized").count(), 1);
+        // Replayed long after, it finds nothing to answer.
+        let before = world.written().await;
+        assert_eq!(world.webhook(&signature, &body).await.status, 200);
+        assert_eq!(world.written().await, before);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_for_another_operation_or_of_an_earlier_call_settles_nothing() {
+    run(World::new, async |world| {
+        let order = world.paying(&customer(), "pm_card_capture_fails").await;
+        world.until(order, "payment.authorized").await;
+        world.due(order, PRICE, false, 1).await;
+        world.until(order, "payment.capture_failed").await;
+        eventually("it waits for another card", || async {
+            let types = world.event_types(order.payment()).await;
+            let failures = types.iter().filter(|of| *of == "payment.capture_failed").count();
+            (failures == 2 && types.last().map(String::as_str) == Some("payment.voided")).then_some(())
+        })
+        .await;
+        let before = world.written().await;
+        // The first promise, announced again under the key that it was asked for with.
+        let body = authorized(order, &format!("{}-1", order.payment()));
+        let signature = sign(WEBHOOK_SECRET.as_bytes(), Timestamp::now(), body.as_bytes());
+        assert_eq!(world.webhook(&signature, &body).await.status, 200);
+        assert_eq!(world.written().await, before);
+        world.due(order, 0, true, 2).await;
+        world.until(order, "payment.due").await;
     })
     .await;
 }

@@ -67,6 +67,17 @@ pub(super) fn nobody_took_over(order: &Order, held_at: Option<FoodPointId>, poli
     cancelled_with(order, end, false, policy)
 }
 
+/// Row 9: the money could not be taken after all. What is on the stove goes on, and basket-master books the debt.
+pub(super) fn uncollected(order: &Order, policy: &Policy) -> Vec<Event> {
+    match order.status {
+        Status::Assigned if !order.cooking_began() => {
+            cancelled(order, End::by(EndedBy::Timer, Reason::Payment), policy)
+        }
+        Status::Created | Status::Paid | Status::Assigned | Status::Ready | Status::InDelivery => Vec::new(),
+        Status::Completed | Status::Rejected | Status::Expired | Status::Cancelled | Status::Undelivered => Vec::new(),
+    }
+}
+
 /// Row 18.
 pub(super) fn overridden(order: &Order, reason: Reason, policy: &Policy) -> Result<Vec<Event>, Rejection> {
     let end = End::by(EndedBy::Operator, reason);

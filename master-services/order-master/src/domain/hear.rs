@@ -73,6 +73,7 @@ fn hear_payment(envelope: &Envelope) -> Result<Option<(OrderId, Command)>, BadBo
             Command::PaymentPromised(amount, mesh_contracts::order::Method::Cash),
         )),
         payment::Event::Declined { count, .. } => Some((order, Command::PaymentDeclined(count))),
+        payment::Event::CollectionFailed { .. } => Some((order, Command::CollectionFailed)),
         payment::Event::Opened { .. }
         | payment::Event::Intended { .. }
         | payment::Event::Due { .. }
@@ -82,7 +83,11 @@ fn hear_payment(envelope: &Envelope) -> Result<Option<(OrderId, Command)>, BadBo
         | payment::Event::Voided { .. }
         | payment::Event::Refunded { .. }
         | payment::Event::RefundFailed { .. }
-        | payment::Event::CashCollected { .. } => None,
+        | payment::Event::RefundOverdue { .. }
+        | payment::Event::CashCollected { .. }
+        | payment::Event::DebtBooked { .. }
+        | payment::Event::LiableNamed { .. }
+        | payment::Event::LiabilityBooked { .. } => None,
     }))
 }
 

@@ -125,6 +125,8 @@ const REFUNDS: &[RefundRule] = &[
         CANCELLED_WHILE_COOKING_PERCENT,
         None,
     ),
+    // Neither did anybody take any money.
+    rule(TIMER, Some(Stage::NotBegun), Some(Reason::Payment), 100, None),
     // A kitchen that accepted has promised: whatever keeps it from cooking is its own affair.
     rule(KITCHEN, None, None, 100, POINT),
     rule(TIMER, Some(Stage::NotBegun), None, 100, POINT),

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::id::{OrderId, UserId};
 use crate::money::Money;
-use crate::order::Method;
+use crate::order::{Liable, Method};
 use crate::payment::{Event, Operation};
 
 /// Where a payment stands.
@@ -125,14 +125,41 @@ pub struct Payment {
     pub declines: u32,
     /// The provider's last code for a refusal.
     pub failure: Option<String>,
-    /// The money cannot be taken, for good.
+    /// The money could not be taken under the newest promise.
     pub capture_failed: bool,
+    /// A new promise was asked for after a failed capture.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asked_anew: bool,
+    /// Until when a new promise may take the place of the one that failed, on the business clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recover_by: Option<Timestamp>,
+    /// No new promise came in time: nothing will be taken from a card any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub collection_failed: bool,
+    /// The provider's idempotency key of the call that got the newest promise: it finds the card again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promised_under: Option<String>,
     /// Refunds that failed in a row.
     pub refund_failures: u32,
     /// No refund before this, on the business clock.
     pub refund_after: Option<Timestamp>,
+    /// Refunds failed so often that somebody should look.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refund_overdue: bool,
     /// What order-master last said is due.
     pub target: Option<Target>,
+    /// What is due for good and was not taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub debt: Option<Money>,
+    /// By whose fault the order ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub liable: Option<Liable>,
+    /// What was due when it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub liable_for: Option<Money>,
+    /// What that party bears.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub liability: Option<Money>,
     /// When it was asked for.
     pub opened_at: Timestamp,
     /// When it last changed.
@@ -140,6 +167,26 @@ pub struct Payment {
 }
 
 impl Payment {
+    /// What was taken and not given back, in minor units.
+    pub fn kept(&self) -> i64 {
+        self.captured.amount - self.refunded.amount
+    }
+
+    /// What should be kept, in minor units: nothing until order-master has said so, and never less than nothing.
+    pub fn due(&self) -> i64 {
+        self.target.map_or(0, |target| target.amount.amount.max(0))
+    }
+
+    /// What the customer owes, in minor units.
+    pub fn owed(&self) -> i64 {
+        self.debt.map_or(0, |debt| debt.amount)
+    }
+
+    /// What the party at fault bears, in minor units.
+    pub fn borne(&self) -> i64 {
+        self.liability.map_or(0, |liability| liability.amount)
+    }
+
     fn moved(&mut self, status: Status) {
         if self.status != status {
             self.status = status;
@@ -216,9 +263,18 @@ fn opened(
         declines: 0,
         failure: None,
         capture_failed: false,
+        asked_anew: false,
+        recover_by: None,
+        collection_failed: false,
+        promised_under: None,
         refund_failures: 0,
         refund_after: None,
+        refund_overdue: false,
         target: None,
+        debt: None,
+        liable: None,
+        liable_for: None,
+        liability: None,
         opened_at: at,
         updated_at: at,
     }
@@ -236,6 +292,7 @@ fn apply(payment: &mut Payment, event: &Event) {
             answer_by,
         } => {
             payment.attempt = *attempt;
+            payment.asked_anew |= payment.capture_failed && *operation == Operation::Authorize;
             payment.call = Some(Call {
                 attempt: *attempt,
                 operation: *operation,
@@ -251,6 +308,8 @@ fn apply(payment: &mut Payment, event: &Event) {
         } => {
             payment.authorized = *amount;
             payment.provider_id = Some(provider_id.clone());
+            payment.promised_under = payment.call.as_ref().map(|call| call.key.clone());
+            payment.capture_failed = false;
             payment.failure = None;
             payment.answered(Status::Authorized);
         }
@@ -276,8 +335,9 @@ fn apply(payment: &mut Payment, event: &Event) {
             payment.captured = *amount;
             payment.answered(Status::Captured);
         }
-        Event::CaptureFailed { code, .. } => {
+        Event::CaptureFailed { code, recover_by, .. } => {
             payment.capture_failed = true;
+            payment.recover_by = *recover_by;
             payment.failure = Some(code.clone());
             payment.answered(Status::Authorized);
         }
@@ -289,6 +349,7 @@ fn apply(payment: &mut Payment, event: &Event) {
             payment.refunded = payment.refunded.plus(*amount).unwrap_or(payment.captured);
             payment.refund_failures = 0;
             payment.refund_after = None;
+            payment.refund_overdue = false;
             payment.answered(payment.after_refund());
         }
         Event::RefundFailed { code, retry_at, .. } => {
@@ -297,6 +358,17 @@ fn apply(payment: &mut Payment, event: &Event) {
             payment.failure = Some(code.clone());
             payment.answered(payment.after_refund());
         }
+        Event::RefundOverdue { .. } => payment.refund_overdue = true,
+        Event::CollectionFailed { .. } => {
+            payment.collection_failed = true;
+            payment.moved(Status::Voided);
+        }
+        Event::DebtBooked { amount } => payment.debt = Some(*amount),
+        Event::LiableNamed { liable, amount } => {
+            payment.liable = Some(*liable);
+            payment.liable_for = Some(*amount);
+        }
+        Event::LiabilityBooked { amount, .. } => payment.liability = Some(*amount),
     }
 }
 

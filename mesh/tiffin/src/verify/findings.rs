@@ -89,6 +89,8 @@ pub struct Checked {
     pub history_lines: u64,
     /// Payments in the provider's ledger.
     pub ledger_entries: u64,
+    /// Lines of our own ledger.
+    pub ledger_lines: u64,
     /// Pairs of a reader and a stream that it reads.
     pub readings: u64,
 }
@@ -157,13 +159,14 @@ impl fmt::Display for Report {
             commands,
             history_lines,
             ledger_entries,
+            ledger_lines,
             readings,
         } = &self.checked;
         write!(
             out,
             "looked at {orders} orders, {payments} payments, {food_points} food points, {events} events, \
              {documents} documents, {timers} timers, {commands} stored answers, {history_lines} lines of history, \
-             {ledger_entries} payments at the provider, {readings} readings"
+             {ledger_entries} payments at the provider, {ledger_lines} lines of our ledger, {readings} readings"
         )
     }
 }

@@ -237,15 +237,17 @@ fn unsettled(claim: &Claim, account: Option<&Account>) -> Option<String> {
     if payment.authorized.amount != 0 {
         return Some(format!("{} is still promised", payment.authorized.amount));
     }
-    let kept = payment.captured.amount - payment.refunded.amount;
-    if kept == due.amount.amount && payment.amount.currency == due.amount.currency {
+    let kept = payment.kept();
+    // What could not be taken is booked as a debt of the customer, who has the food.
+    if kept + payment.owed() == due.amount.amount && payment.amount.currency == due.amount.currency {
         return None;
     }
-    // Booked as a debt of the customer, who has the food.
-    let is_debt = payment.capture_failed && kept == 0;
     // The provider refuses to give it back and is asked again; the timer for it is I8's affair.
     let is_retried = payment.refund_after.is_some() && kept > due.amount.amount;
-    (!is_debt && !is_retried).then(|| format!("{} is due, {kept} is kept", due.amount.amount))
+    (!is_retried).then(|| {
+        let (due, owed) = (due.amount.amount, payment.owed());
+        format!("{due} is due, {kept} is kept, {owed} is owed")
+    })
 }
 
 #[cfg(test)]

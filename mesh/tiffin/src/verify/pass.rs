@@ -12,6 +12,7 @@ use mesh_contracts::id::{OrderId, PaymentId};
 use mesh_contracts::subject::Context;
 use mesh_contracts::view::person;
 
+use super::books::{self, taken};
 use super::collect::{CHUNK, Chunk, Database, KeptProfile, Stores};
 use super::documents::{Stored, folded};
 use super::findings::{Breach, Invariant, Report};
@@ -246,6 +247,27 @@ impl Pass<'_> {
         self.report.checked.ledger_entries = ledger.entries.len() as u64;
         let breaches = money::settled(&self.claims, &self.accounts, &ledger, clock.wall());
         self.report.add(Invariant::I2, breaches);
+        self.books(&ledger).await
+    }
+
+    /// I2, of our own ledger.
+    async fn books(&mut self, ledger: &money::Ledger) -> Result<()> {
+        let baskets = self.stores.database(Context::Basket.owner())?;
+        let taken = taken(ledger);
+        let orders: Vec<OrderId> = self.accounts.keys().filter_map(|order| order.parse().ok()).collect();
+        for orders in orders.chunks(CHUNK) {
+            let payments: Vec<String> = orders.iter().map(|order| order.payment().to_string()).collect();
+            let payments: Vec<&str> = payments.iter().map(String::as_str).collect();
+            let wall = self.stores.clock.wall();
+            let books = baskets.books(&payments).await?;
+            for (order, payment) in orders.iter().zip(payments) {
+                let Some(books) = books.get(payment) else { continue };
+                let taken = taken.get(order.to_string().as_str()).copied().unwrap_or_default();
+                self.report.checked.ledger_lines += books.entries.len() as u64;
+                let breach = books::kept(payment, books, taken, ledger.asked_at, wall);
+                self.report.add(Invariant::I2, breach);
+            }
+        }
         Ok(())
     }
 

@@ -58,7 +58,7 @@ async fn stores_in_which_everything_holds_count_nothing() {
             (1, 1, 1, 1)
         );
         assert!(
-            checked.events > 30 && checked.documents > 8 && checked.readings > 20,
+            checked.events > 30 && checked.documents > 8 && checked.readings > 20 && checked.ledger_lines > 3,
             "{report}"
         );
     })
@@ -133,7 +133,22 @@ async fn i2_counts_another_amount_due() {
             scene.spoil("order-master", &[&edit]).await;
         })
         .await;
-        counted(&report, Invariant::I2, "1 is due, 1800 is kept");
+        counted(&report, Invariant::I2, "1 is due, 1800 is kept, 0 is owed");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i2_counts_a_ledger_that_is_not_what_the_events_post() {
+    run(async |stage| {
+        let moved = "update ledger_entries set account = 'revenue' where account = 'provider_clearing'";
+        let other = spoilt(stage, async |scene| scene.spoil("basket-master", &[moved]).await).await;
+        counted_alone(&other, Invariant::I2, "another line");
+        let gone = ["delete from ledger_entries", "delete from ledger_heads"];
+        let behind = spoilt(stage, async |scene| scene.spoil("basket-master", &gone).await).await;
+        counted_alone(&behind, Invariant::I2, "the ledger stands at 0");
+        let lost = spoilt(stage, async |scene| scene.spoil("basket-master", &gone[..1]).await).await;
+        counted_alone(&lost, Invariant::I2, "has 0 lines");
     })
     .await;
 }

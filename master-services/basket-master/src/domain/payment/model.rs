@@ -294,8 +294,11 @@ impl World {
     }
 
     fn ask(&mut self, call: &Call) -> Answer {
-        let card = self.cards.get(&call.key).copied().unwrap_or(Card::Good);
-        let promise = self.payment.as_ref().and_then(|payment| payment.provider_id.clone());
+        let payment = self.payment.as_ref().expect("opened");
+        // Its own card, or the one that promised before.
+        let before = || self.cards.get(payment.promised_under.as_ref()?);
+        let card = self.cards.get(&call.key).or_else(before).copied().unwrap_or(Card::Good);
+        let promise = payment.provider_id.clone();
         self.provider.ask(call, card, promise.as_deref())
     }
 
@@ -348,6 +351,11 @@ impl World {
         );
         assert!(payment.authorized.is_zero() && payment.call.is_none());
         let kept = captured - refunded;
+        assert_eq!(
+            payment.owed(),
+            (payment.due() - kept).max(0),
+            "what is not kept is owed"
+        );
         assert!(possible.contains(&kept), "kept {kept}, possible {possible:?}");
         let taken_or_closed = captured > 0 || payment.status == Status::Voided;
         assert!(taken_or_closed, "neither taken nor closed: {payment:?}");

@@ -241,24 +241,252 @@ fn a_failed_refund_is_tried_with_a_new_call_later() {
 }
 
 #[test]
-fn a_failed_capture_is_not_tried_again_and_ends_void() {
-    let failed = Event::CaptureFailed {
+fn somebody_is_told_of_a_refund_that_fails_and_fails() {
+    let mut given = refunding();
+    for failures in 1..=REFUND_ALERT_AFTER {
+        let attempt = folded(&given).expect("a payment").attempt;
+        let told = decide(
+            folded(&given).as_ref(),
+            &answer(attempt, refused()),
+            NOON,
+            &Policy::default(),
+        );
+        let told = told.expect("a fact is never refused");
+        let alert = Event::RefundOverdue {
+            amount: euros(PRICE),
+            failures,
+        };
+        assert_eq!(
+            told.contains(&alert),
+            failures == REFUND_ALERT_AFTER,
+            "{failures} failures"
+        );
+        given.extend(told);
+        let again = drive(&folded(&given).expect("a payment"), LATER, &Policy::default());
+        assert_eq!(again.len(), 1, "it is tried on");
+        given.extend(again);
+    }
+}
+
+#[test]
+fn a_refund_that_changed_its_amount_meanwhile_is_for_the_newest() {
+    let mut given = refunding();
+    given.push(refund_failed(3));
+    given.push(due(1000, true, 3));
+    let again = drive(&folded(&given).expect("a payment"), LATER, &Policy::default());
+    assert!(
+        matches!(&again[..], [Event::Intended { operation: Operation::Refund, amount, .. }] if *amount == euros(290)),
+        "{again:?}"
+    );
+}
+
+#[test]
+fn cash_goes_back_and_is_closed_without_a_call() {
+    let collected = Event::CashCollected { amount: euros(PRICE) };
+    check(
+        [
+            opened(Method::Cash),
+            cash_agreed(),
+            due(PRICE, true, 1),
+            collected,
+            due(290, true, 2),
+        ],
+        Command::Drive,
+        Ok(vec![Event::Refunded {
+            attempt: 0,
+            amount: euros(1000),
+        }]),
+    );
+}
+
+#[test]
+fn more_than_was_taken_is_never_taken_again_but_owed() {
+    let taken = || captured_of(&[due(PRICE, false, 1)]);
+    check_given(
+        &[taken(), vec![due(PRICE + 500, false, 2)]].concat(),
+        Command::Drive,
+        Ok(vec![]),
+    );
+    let owed = |cents| Ok(vec![Event::DebtBooked { amount: euros(cents) }]);
+    let mut given = [taken(), vec![due(PRICE + 500, true, 2)]].concat();
+    check_given(&given, Command::Drive, owed(500));
+    given.push(Event::DebtBooked { amount: euros(500) });
+    check_given(&given, Command::Drive, Ok(vec![]));
+    given.push(due(PRICE, true, 3));
+    check_given(&given, Command::Drive, owed(0));
+    let cash = Event::CashCollected { amount: euros(PRICE) };
+    check(
+        [opened(Method::Cash), cash_agreed(), due(PRICE + 500, true, 1), cash],
+        Command::Drive,
+        owed(500),
+    );
+}
+
+#[test]
+fn what_is_due_after_all_was_given_back_is_owed() {
+    check(
+        [opened(Method::Card), due(0, true, 1), voided(0), due(PRICE, true, 2)],
+        Command::Drive,
+        Ok(vec![Event::DebtBooked { amount: euros(PRICE) }]),
+    );
+}
+
+#[test]
+fn a_failed_capture_gives_the_promise_back_and_asks_the_card_anew_once() {
+    let mut given = capturing();
+    check_given(&given, answer(2, refused()), Ok(vec![capture_failed(2)]));
+    given.push(capture_failed(2));
+    check_given(&given, Command::Drive, Ok(vec![intended(3, Operation::Void, PRICE)]));
+    given.extend([intended(3, Operation::Void, PRICE), voided(3)]);
+    check_given(
+        &given,
+        Command::Drive,
+        Ok(vec![intended(4, Operation::Authorize, PRICE)]),
+    );
+    given.extend([intended(4, Operation::Authorize, PRICE), authorized(4)]);
+    check_given(&given, Command::Drive, Ok(vec![intended(5, Operation::Capture, PRICE)]));
+    // The card fails again: the time does not begin anew, and it is not asked a third time.
+    given.extend([intended(5, Operation::Capture, PRICE), capture_failed(5)]);
+    given.extend([intended(6, Operation::Void, PRICE), voided(6)]);
+    check_given(&given, Command::Drive, Ok(vec![]));
+}
+
+#[test]
+fn a_collection_fails_when_no_other_card_comes_in_time() {
+    let given = waiting_for_a_card();
+    let payment = folded(&given).expect("a payment");
+    let recover_by = NOON + Policy::default().recover_within;
+    assert_eq!(recover_by, NOON + jiff::SignedDuration::from_mins(5));
+    assert_eq!(due_at(&payment, NOON), Some(recover_by));
+    assert_eq!(drive(&payment, NOON, &Policy::default()), []);
+    assert_eq!(
+        drive(&payment, recover_by, &Policy::default()),
+        [Event::CollectionFailed { amount: euros(PRICE) }]
+    );
+    let failed = [given, vec![Event::CollectionFailed { amount: euros(PRICE) }]].concat();
+    // order-master decides: nothing cooked, nothing owed; cooked, and it is a debt.
+    check_given(&failed, Command::Drive, Ok(vec![]));
+    check_given(&[&failed[..], &[due(0, true, 2)]].concat(), Command::Drive, Ok(vec![]));
+    check_given(
+        &[&failed[..], &[due(PRICE, true, 2)]].concat(),
+        Command::Drive,
+        Ok(vec![Event::DebtBooked { amount: euros(PRICE) }]),
+    );
+}
+
+#[test]
+fn an_order_that_ends_waits_for_no_other_card() {
+    let ended = |cents| [waiting_for_a_card(), vec![due(cents, true, 2)]].concat();
+    check_given(&ended(0), Command::Drive, Ok(vec![voided(4)]));
+    check_given(
+        &ended(PRICE),
+        Command::Drive,
+        Ok(vec![Event::CollectionFailed { amount: euros(PRICE) }]),
+    );
+    let failed = [capturing(), vec![capture_failed(2), due(PRICE, true, 2)]].concat();
+    check_given(&failed, Command::Drive, Ok(vec![intended(3, Operation::Void, PRICE)]));
+    let void = [failed, vec![intended(3, Operation::Void, PRICE), voided(3)]].concat();
+    check_given(
+        &void,
+        Command::Drive,
+        Ok(vec![Event::CollectionFailed { amount: euros(PRICE) }]),
+    );
+}
+
+#[test]
+fn another_card_may_pay_after_a_failed_capture_while_there_is_time() {
+    let given = waiting_for_a_card();
+    let second = Event::Intended {
+        attempt: 5,
+        operation: Operation::Authorize,
+        amount: euros(PRICE),
+        key: "second".into(),
+        answer_by: NOON + Policy::default().answer_within,
+    };
+    check_given(&given, pay_again(), Ok(vec![second.clone()]));
+    let late = NOON + Policy::default().recover_within;
+    let decided = decide(folded(&given).as_ref(), &pay_again(), late, &Policy::default());
+    assert_eq!(decided, Err(Rejection::PaymentNotOpen));
+    for end in [due(PRICE, true, 2), Event::CollectionFailed { amount: euros(PRICE) }] {
+        let given = [&given[..], &[end]].concat();
+        check_given(&given, pay_again(), Err(Rejection::PaymentNotOpen));
+    }
+    let paid = [given, vec![second, authorized(5)]].concat();
+    check_given(&paid, Command::Drive, Ok(vec![intended(6, Operation::Capture, PRICE)]));
+}
+
+#[test]
+fn a_capture_that_failed_before_times_were_known_has_failed_for_good() {
+    let old = Event::CaptureFailed {
         attempt: 2,
         code: "declined".into(),
+        recover_by: None,
     };
-    let given = [
-        opened(Method::Card),
-        authorizing(),
-        authorized(1),
-        due(PRICE, false, 1),
-        intended(2, Operation::Capture, PRICE),
-    ];
-    check(given.clone(), answer(2, refused()), Ok(vec![failed.clone()]));
-    let stuck = [&given[..], &[failed]].concat();
-    check_given(&stuck, Command::Drive, Ok(vec![]));
-    for cents in [0, PRICE] {
-        let ended = [&stuck[..], &[due(cents, true, 2)]].concat();
-        check_given(&ended, Command::Drive, Ok(vec![intended(3, Operation::Void, PRICE)]));
+    let given = [capturing(), vec![old, intended(3, Operation::Void, PRICE), voided(3)]].concat();
+    check_given(
+        &given,
+        Command::Drive,
+        Ok(vec![Event::CollectionFailed { amount: euros(PRICE) }]),
+    );
+}
+
+#[test]
+fn who_is_at_fault_bears_what_the_customer_need_not_pay() {
+    let blame = Command::Blame { liable: Liable::Point };
+    let named = Event::LiableNamed {
+        liable: Liable::Point,
+        amount: euros(PRICE),
+    };
+    let taken = captured_of(&[due(PRICE, false, 1)]);
+    check_given(&taken, blame.clone(), Ok(vec![named.clone()]));
+    check_given(&[&taken[..], &[named.clone()]].concat(), blame.clone(), Ok(vec![]));
+    check([], blame, Ok(vec![]));
+    let borne = |cents| Event::LiabilityBooked {
+        liable: Liable::Point,
+        amount: euros(cents),
+    };
+    let ended = |cents, seq| [&taken[..], &[named.clone(), due(cents, true, seq)]].concat();
+    check_given(&ended(290, 2), Command::Drive, Ok(vec![borne(1000)]));
+    check_given(&ended(PRICE, 2), Command::Drive, Ok(vec![]));
+    // Nobody bears what was never due.
+    let before = [opened(Method::Card), authorizing(), authorized(1)];
+    let nothing = Event::LiableNamed {
+        liable: Liable::Point,
+        amount: euros(0),
+    };
+    check_given(
+        &before,
+        Command::Blame { liable: Liable::Point },
+        Ok(vec![nothing.clone()]),
+    );
+    let voided = [&before[..], &[nothing, due(0, true, 1), voided(2)]].concat();
+    check_given(&voided, Command::Drive, Ok(vec![]));
+    let changed = [ended(290, 2), vec![borne(1000), due(0, true, 3)]].concat();
+    check_given(&changed, Command::Drive, Ok(vec![borne(PRICE)]));
+}
+
+#[test]
+fn a_token_is_kept_while_the_card_may_be_asked() {
+    let may = |given: &[Event]| may_need_a_card(&folded(given).expect("a payment"));
+    for given in [
+        vec![opened(Method::Card)],
+        vec![opened(Method::Card), authorizing(), authorized(1)],
+        capturing(),
+        waiting_for_a_card(),
+    ] {
+        assert!(may(&given), "{given:?}");
+    }
+    for given in [
+        captured_of(&[due(PRICE, false, 1)]),
+        vec![opened(Method::Card), due(0, true, 1), voided(0)],
+        [waiting_for_a_card(), vec![due(0, true, 2), voided(4)]].concat(),
+        [
+            waiting_for_a_card(),
+            vec![Event::CollectionFailed { amount: euros(PRICE) }],
+        ]
+        .concat(),
+    ] {
+        assert!(!may(&given), "{given:?}");
     }
 }
 
@@ -468,6 +696,58 @@ fn captured(attempt: u32, cents: i64) -> Event {
     Event::Captured {
         attempt,
         amount: euros(cents),
+    }
+}
+
+/// The capture is under way.
+fn capturing() -> Vec<Event> {
+    vec![
+        opened(Method::Card),
+        authorizing(),
+        authorized(1),
+        due(PRICE, false, 1),
+        intended(2, Operation::Capture, PRICE),
+    ]
+}
+
+/// Taken, after these amounts were said to be due.
+fn captured_of(dues: &[Event]) -> Vec<Event> {
+    let before = [opened(Method::Card), authorizing(), authorized(1)];
+    let after = [intended(2, Operation::Capture, PRICE), captured(2, PRICE)];
+    [&before[..], dues, &after[..]].concat()
+}
+
+/// All of it is to go back, and the provider is asked.
+fn refunding() -> Vec<Event> {
+    let more = vec![due(0, true, 2), intended(3, Operation::Refund, PRICE)];
+    [captured_of(&[due(PRICE, false, 1)]), more].concat()
+}
+
+/// Captured in vain, and the card's second promise refused.
+fn waiting_for_a_card() -> Vec<Event> {
+    let more = vec![
+        capture_failed(2),
+        intended(3, Operation::Void, PRICE),
+        voided(3),
+        intended(4, Operation::Authorize, PRICE),
+        declined(4, 1),
+    ];
+    [capturing(), more].concat()
+}
+
+fn capture_failed(attempt: u32) -> Event {
+    Event::CaptureFailed {
+        attempt,
+        code: "declined".into(),
+        recover_by: Some(NOON + Policy::default().recover_within),
+    }
+}
+
+fn refund_failed(attempt: u32) -> Event {
+    Event::RefundFailed {
+        attempt,
+        code: "declined".into(),
+        retry_at: NOON + Policy::default().refund_retry(0),
     }
 }
 

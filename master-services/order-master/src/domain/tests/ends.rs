@@ -95,6 +95,19 @@ fn row_9_the_customer_pays_half_of_what_is_on_the_stove_and_its_stock_is_lost() 
 }
 
 #[test]
+fn row_9_money_that_cannot_be_taken_after_all_ends_what_is_not_on_the_stove() {
+    let ended = cancelled(EndedBy::Timer, Reason::Payment, false);
+    check(
+        &assigned(),
+        Command::CollectionFailed,
+        Ok(vec![ended, due(2, NOTHING, true)]),
+    );
+    for given in [offered(), cooking(), ready(), on_its_way()] {
+        check(&given, Command::CollectionFailed, Ok(Vec::new()));
+    }
+}
+
+#[test]
 fn row_9_a_kitchen_that_cannot_gives_everything_back_and_bears_it() {
     let reason = Reason::IngredientUnavailable;
     for (given, cooking_began) in [(assigned(), false), (cooking(), true)] {

@@ -134,11 +134,95 @@ fn a_failed_capture_leaves_the_promise() {
         Event::CaptureFailed {
             attempt: 2,
             code: "expired".into(),
+            recover_by: Some(LATER),
         },
     ]);
     assert_eq!(payment.status, Status::Authorized);
     assert!(payment.capture_failed);
     assert_eq!(payment.authorized, euros(1290));
+    assert_eq!(
+        (payment.recover_by, payment.promised_under.as_deref()),
+        (Some(LATER), Some("key-1"))
+    );
+}
+
+#[test]
+fn a_new_promise_takes_the_place_of_one_that_failed() {
+    let failed = Event::CaptureFailed {
+        attempt: 2,
+        code: "expired".into(),
+        recover_by: Some(LATER),
+    };
+    let again = Event::Authorized {
+        attempt: 4,
+        amount: euros(1290),
+        provider_id: "pi_2".into(),
+    };
+    let mut events = vec![
+        opened(Method::Card),
+        intended(1, Operation::Authorize, 1290),
+        authorized(),
+        intended(2, Operation::Capture, 1290),
+        failed,
+        intended(3, Operation::Void, 1290),
+        Event::Voided { attempt: 3 },
+    ];
+    assert!(!folded(&events).asked_anew);
+    events.extend([intended(4, Operation::Authorize, 1290), again]);
+    let payment = folded(&events);
+    assert!(payment.asked_anew && !payment.capture_failed);
+    assert_eq!(payment.provider_id.as_deref(), Some("pi_2"));
+    assert_eq!(payment.promised_under.as_deref(), Some("key-4"));
+}
+
+#[test]
+fn what_is_not_taken_is_a_debt_and_what_need_not_be_taken_is_borne_by_who_is_at_fault() {
+    let liable = Liable::Courier;
+    let payment = folded(&[
+        opened(Method::Card),
+        Event::CollectionFailed { amount: euros(1290) },
+        Event::DebtBooked { amount: euros(1290) },
+        Event::LiableNamed {
+            liable,
+            amount: euros(1290),
+        },
+        Event::DebtBooked { amount: euros(290) },
+        Event::LiabilityBooked {
+            liable,
+            amount: euros(1000),
+        },
+    ]);
+    assert_eq!(payment.status, Status::Voided);
+    assert_eq!((payment.owed(), payment.borne()), (290, 1000));
+    assert_eq!((payment.liable, payment.liable_for), (Some(liable), Some(euros(1290))));
+}
+
+#[test]
+fn a_refund_is_overdue_until_it_goes_back() {
+    let mut events = vec![
+        opened(Method::Card),
+        intended(1, Operation::Authorize, 1290),
+        authorized(),
+        intended(2, Operation::Capture, 1290),
+        captured(),
+        intended(3, Operation::Refund, 1290),
+        Event::RefundFailed {
+            attempt: 3,
+            code: "no".into(),
+            retry_at: LATER,
+        },
+        Event::RefundOverdue {
+            amount: euros(1290),
+            failures: 1,
+        },
+    ];
+    assert!(folded(&events).refund_overdue);
+    let back = Event::Refunded {
+        attempt: 4,
+        amount: euros(1290),
+    };
+    events.extend([intended(4, Operation::Refund, 1290), back]);
+    assert!(!folded(&events).refund_overdue);
 }
 
 #[test]

@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use mesh_contracts::api::{Profile, StoredAddress};
 use mesh_contracts::envelope::{Envelope, Meta};
 use mesh_contracts::geo::{Coordinates, Country, Place};
+use mesh_contracts::ledger::{Account, Entry, Posting};
+use mesh_contracts::money::Money;
 use mesh_contracts::user::{Language, Role};
 use mesh_eventstore::{Answer, SqlTime};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
@@ -15,6 +17,7 @@ use sqlx::types::Json;
 use sqlx::{ConnectOptions as _, Postgres, Row as _, Transaction};
 use uuid::Uuid;
 
+use crate::verify::books::Books;
 use crate::verify::keys::Kept;
 use crate::verify::lateness::Timer;
 use crate::verify::readers::Versions;
@@ -103,6 +106,44 @@ impl Database {
         }
         tx.commit().await?;
         Ok(chunk)
+    }
+
+    /// These payments and their part of the ledger, at one moment.
+    pub async fn books(&self, payments: &[&str]) -> sqlx::Result<BTreeMap<String, Books>> {
+        let mut books: BTreeMap<String, Books> = BTreeMap::new();
+        let mut tx = self.snapshot().await?;
+        let events = sqlx::query(
+            "select stream_id, version, position, event_id, type, schema_version, data, meta, at, recorded_at
+             from events where stream_id = any($1) order by stream_id, version",
+        )
+        .bind(payments)
+        .try_map(|row| envelope(&row))
+        .fetch_all(&mut *tx)
+        .await?;
+        for event in events {
+            books.entry(event.stream.clone()).or_default().events.push(event);
+        }
+        let heads = sqlx::query("select stream_id, version from ledger_heads where stream_id = any($1)")
+            .bind(payments)
+            .try_map(|row: PgRow| Ok((row.try_get::<String, _>(0)?, number(&row, 1)?)))
+            .fetch_all(&mut *tx)
+            .await?;
+        for (payment, head) in heads {
+            books.entry(payment).or_default().head = head;
+        }
+        let entries = sqlx::query(
+            "select stream_id, version, line, account, currency, amount, at
+             from ledger_entries where stream_id = any($1) order by stream_id, version, line",
+        )
+        .bind(payments)
+        .try_map(|row| ledger_entry(&row))
+        .fetch_all(&mut *tx)
+        .await?;
+        for (payment, entry) in entries {
+            books.entry(payment).or_default().entries.push(entry);
+        }
+        tx.commit().await?;
+        Ok(books)
     }
 
     /// Which of these streams there are.
@@ -207,6 +248,24 @@ fn envelope(row: &PgRow) -> sqlx::Result<Envelope> {
         at: row.try_get::<SqlTime, _>(8)?.0,
         recorded_at: row.try_get::<SqlTime, _>(9)?.0,
     })
+}
+
+fn ledger_entry(row: &PgRow) -> sqlx::Result<(String, Entry)> {
+    let line: i16 = row.try_get(2)?;
+    let account: String = row.try_get(3)?;
+    let currency: String = row.try_get(4)?;
+    let unknown = || sqlx::Error::Decode(format!("no such account: {account}").into());
+    let posting = Posting {
+        account: Account::parse(&account).ok_or_else(unknown)?,
+        amount: Money::new(row.try_get(5)?, currency.parse().map_err(unreadable)?),
+    };
+    let entry = Entry {
+        version: number(row, 1)?,
+        line: u16::try_from(line).map_err(unreadable)?,
+        at: row.try_get::<SqlTime, _>(6)?.0,
+        posting,
+    };
+    Ok((row.try_get(0)?, entry))
 }
 
 fn profile(row: &PgRow, addresses: &[PgRow]) -> Result<Profile> {

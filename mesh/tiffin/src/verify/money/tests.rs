@@ -167,7 +167,7 @@ fn cash_is_none_of_the_providers_business() {
 
 #[test]
 fn money_kept_that_is_not_due_is_a_breach() {
-    Case::of(NOTHING, taken(), vec![entry(1_290, 0, 0)]).check("0 is due, 1290 is kept");
+    Case::of(NOTHING, taken(), vec![entry(1_290, 0, 0)]).check("0 is due, 1290 is kept, 0 is owed");
 }
 
 #[test]
@@ -235,11 +235,15 @@ fn a_debt_and_a_refund_that_is_tried_again_are_booked_not_lost() {
         Event::CaptureFailed {
             attempt: 2,
             code: "declined".into(),
+            recover_by: None,
         },
         intended(3, Operation::Void),
         Event::Voided { attempt: 3 },
+        Event::CollectionFailed { amount: AMOUNT },
     ];
-    Case::of(AMOUNT, debt, vec![entry(0, 0, 0)]).check("");
+    let booked = [&debt[..], &[Event::DebtBooked { amount: AMOUNT }]].concat();
+    Case::of(AMOUNT, booked, vec![entry(0, 0, 0)]).check("");
+    Case::of(AMOUNT, debt, vec![entry(0, 0, 0)]).check("1290 is due, 0 is kept, 0 is owed");
     let mut refused = taken();
     refused.extend([
         intended(3, Operation::Refund),

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use basket_master::domain::payment::{Answer, Command as Pay, Step, next_step};
+use basket_master::domain::payment::{Answer, Command as Pay, Step, due_at, next_step};
 use courier_master::dispatch::{assign, scene::Scene};
 use courier_master::domain::{Heard, courier, delivery};
 use courier_master::positions::Seen;
@@ -348,6 +348,10 @@ impl World {
                 }
             }
             Some(Step::Intend { .. } | Step::Book(_)) => {
+                if due_at(&payment, self.now).is_some_and(|due| due > self.now) {
+                    // Another card may still come; the timer stands.
+                    return;
+                }
                 self.on_payment(id, &Pay::Drive);
                 let after = self.payments.get(id).map_or(0, |payment| payment.version);
                 assert!(

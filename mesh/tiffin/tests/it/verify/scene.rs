@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use mesh_bus::Bus;
 use mesh_contracts::envelope::{Actor, Envelope, EventBody, Meta};
 use mesh_contracts::id::UserId;
+use mesh_contracts::ledger;
 use mesh_contracts::subject::{self, Context};
 use mesh_contracts::user::{self, Role};
 use mesh_eventstore::{SqlTime, migrate};
@@ -212,6 +213,7 @@ impl Scene {
                     .expect("a mark");
             }
         }
+        self.book().await;
         let answer = json!({
             "status": 201, "body": receipt(), "stream": ORDER.to_string(), "version": 2, "status_version": 1,
         });
@@ -239,6 +241,40 @@ impl Scene {
             .execute(self.pool("user-master"))
             .await
             .expect("a person");
+    }
+
+    /// What basket-master's ledger has of the payment.
+    async fn book(&self) {
+        let payment = ORDER.payment().to_string();
+        let events = self.events.iter().filter(|event| event.stream == payment);
+        let events: Vec<_> = events
+            .map(|event| (event.body().expect("readable"), event.at))
+            .collect();
+        let pool = self.pool("basket-master");
+        sqlx::query("insert into ledger_heads (stream_id, version) values ($1, $2)")
+            .bind(&payment)
+            .bind(i64::try_from(events.len()).expect("few"))
+            .execute(pool)
+            .await
+            .expect("a head");
+        let page = ledger::entries(events);
+        let column = |of: fn(&ledger::Entry) -> String| page.iter().map(of).collect::<Vec<_>>();
+        sqlx::query(
+            "insert into ledger_entries (stream_id, version, line, account, currency, amount, at)
+             select $1, n.version::bigint, n.line::smallint, n.account, n.currency, n.amount::bigint, n.at
+             from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
+                 as n (version, line, account, currency, amount, at)",
+        )
+        .bind(&payment)
+        .bind(column(|entry| entry.version.to_string()))
+        .bind(column(|entry| entry.line.to_string()))
+        .bind(column(|entry| entry.posting.account.to_string()))
+        .bind(column(|entry| entry.posting.amount.currency.to_string()))
+        .bind(column(|entry| entry.posting.amount.amount.to_string()))
+        .bind(page.iter().map(|entry| SqlTime(entry.at)).collect::<Vec<_>>())
+        .execute(pool)
+        .await
+        .expect("entries");
     }
 
     async fn show(&self) {
@@ -413,7 +449,7 @@ async fn databases(stage: &Stage) -> Vec<Database> {
     for master in MASTERS {
         let database = stage.database().await;
         let migrated = match master {
-            "user-master" => migrate::run(&database.owner_url, migrations_of(master).await).await,
+            "basket-master" | "user-master" => migrate::run(&database.owner_url, migrations_of(master).await).await,
             _ => migrate::engine(&database.owner_url).await,
         };
         migrated.expect("migrated");
