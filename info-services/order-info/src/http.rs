@@ -88,10 +88,10 @@ async fn history(
     Path(id): Path<OrderId>,
     _: Fresh,
 ) -> Result<Json<Vec<HistoryEntry>>, Problem> {
-    app.order_for(&caller, id).await?;
+    let read = app.order_for(&caller, id).await?;
     let path = format!("/orders/{id}/history");
     let entries = app.client.get_json(&app.order_master, &path).await?;
-    Ok(Json(view::history(entries, &caller)))
+    Ok(Json(view::history(entries, &read.doc, &caller)))
 }
 
 async fn order_live(

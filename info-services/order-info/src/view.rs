@@ -12,17 +12,11 @@ use serde_json::{Map, Value};
 
 use crate::projector::OrderDocument;
 
-/// How the food point was chosen, what its recipes take, and who bears which cost: the chain's affair.
-const INTERNAL: [&str; 8] = [
-    "candidates",
-    "tried",
-    "needs",
-    "attempt",
-    "hold",
-    "liable",
-    "borne",
-    "stopped",
-];
+/// How the food point was chosen and what its recipes take: the chain's affair.
+const INTERNAL: [&str; 5] = ["candidates", "tried", "needs", "attempt", "hold"];
+
+/// Who bears which cost: the operators' affair and that of the kitchen that bears it.
+const COSTS: [&str; 3] = ["liable", "borne", "stopped"];
 
 /// Who else was asked is no courier's business.
 const OTHER_COURIERS: [&str; 1] = ["passed"];
@@ -57,7 +51,9 @@ pub fn concerns(document: &OrderDocument, caller: &Caller) -> bool {
     let order = &document.order;
     match caller.role {
         Role::Customer => order.customer == caller.subject,
-        Role::Kitchen => order.food_point.is_some_and(|point| caller.works_at(&point)),
+        Role::Kitchen => {
+            order.food_point.is_some_and(|point| caller.works_at(&point)) || is_borne_by_kitchen_of(document, caller)
+        }
         Role::Courier => order.courier == Some(caller.subject.courier()),
         Role::Operator => true,
     }
@@ -68,6 +64,9 @@ pub fn order(document: &OrderDocument, caller: &Caller, signer: &Signer) -> Valu
     let mut json = object(document);
     if !runs_the_chain(caller.role) {
         leave_out(&mut json, &INTERNAL);
+    }
+    if !sees_costs(document, caller) {
+        leave_out(&mut json, &COSTS);
     }
     if caller.subject == document.order.customer && !document.order.status.is_terminal() {
         json.insert("pin".into(), signer.pin(&document.id.to_string()).into());
@@ -84,12 +83,14 @@ pub fn job(read: &Read<Delivery>) -> Value {
 }
 
 /// An order's past as `caller` may see it.
-pub fn history(mut entries: Vec<HistoryEntry>, caller: &Caller) -> Vec<HistoryEntry> {
-    if !runs_the_chain(caller.role) {
-        for entry in &mut entries {
-            if let Value::Object(data) = &mut entry.data {
-                leave_out(data, &INTERNAL);
-            }
+pub fn history(mut entries: Vec<HistoryEntry>, document: &OrderDocument, caller: &Caller) -> Vec<HistoryEntry> {
+    for entry in &mut entries {
+        let Value::Object(data) = &mut entry.data else { continue };
+        if !runs_the_chain(caller.role) {
+            leave_out(data, &INTERNAL);
+        }
+        if !sees_costs(document, caller) {
+            leave_out(data, &COSTS);
         }
     }
     entries
@@ -101,6 +102,20 @@ pub fn page<D>(page: Page<D>, show: impl Fn(Read<D>) -> Value) -> Listed {
         items: page.items.into_iter().map(show).collect(),
         next_cursor: page.next,
     }
+}
+
+fn sees_costs(document: &OrderDocument, caller: &Caller) -> bool {
+    match caller.role {
+        Role::Operator => true,
+        Role::Kitchen => is_borne_by_kitchen_of(document, caller),
+        Role::Customer | Role::Courier => false,
+    }
+}
+
+/// Another kitchen may have been asked since, and that one neither pays nor reads who does.
+fn is_borne_by_kitchen_of(document: &OrderDocument, caller: &Caller) -> bool {
+    let bearer = document.order.borne.and_then(|borne| borne.food_point);
+    bearer.is_some_and(|point| caller.works_at(&point))
 }
 
 fn runs_the_chain(role: Role) -> bool {

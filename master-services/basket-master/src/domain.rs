@@ -179,12 +179,19 @@ pub fn hear(envelope: &Envelope) -> Result<Option<(PaymentId, payment::Command)>
         }) => Some(payment::Command::Due { amount, is_final, seq }),
         Some(
             order::Event::Cancelled {
-                liable: Some(liable), ..
+                liable: Some(liable),
+                borne,
+                ..
             }
             | order::Event::Undelivered {
-                liable: Some(liable), ..
+                liable: Some(liable),
+                borne,
+                ..
             },
-        ) => Some(payment::Command::Blame { liable }),
+        ) => Some(payment::Command::Blame {
+            liable,
+            borne: borne.map(|borne| borne.amount),
+        }),
         // A few of an order's many events concern money; the rest is other masters' business.
         Some(_) | None => None,
     };

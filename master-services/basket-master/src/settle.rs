@@ -111,7 +111,9 @@ impl Settler {
 
     async fn timer_passed(&self, timer: Timer) -> Result<(), BoxError> {
         let id: PaymentId = timer.stream.parse()?;
-        let due = self.inner.load(id).await?.as_ref().and_then(next_step);
+        // Never from memory: what another replica did since decides whether this timer may go.
+        let known = self.inner.payments.load(id).await?;
+        let due = known.and_then(|(payment, _)| next_step(&payment));
         if due.is_some() {
             // Not awaited: a slow provider must not hold up the timers of other payments.
             self.kick(id);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mesh_contracts::id::{CourierId, DeliveryId};
 use mesh_contracts::view::courier::Courier;
 use mesh_contracts::view::delivery::Delivery;
-use mesh_eventstore::{Aggregate, AlsoAppend, BoxError, Decided, Outcome, Request, Streams, SubmitError};
+use mesh_eventstore::{AlsoAppend, BoxError, Decided, Outcome, Request, SubmitError};
 
 use crate::App;
 use crate::domain::{Rejection, courier, delivery};
@@ -23,19 +23,9 @@ impl App {
     /// Decides on the delivery and on the courier whom the command concerns; whatever moves either of them in between
     /// makes it decide again.
     pub async fn on_delivery(&self, id: DeliveryId, request: Request, command: delivery::Command) -> Submitted {
-        // Nearly always this process moved both last, and what it remembers will do. A refusal may rest on a courier
-        // whom another replica has moved since: nothing is refused on memory.
-        let remembered = self
-            .try_on_delivery(id, request.clone(), command.clone(), Known::Recent)
-            .await;
-        if !matches!(remembered, Err(SubmitError::Rejected(_) | SubmitError::Conflict)) {
-            return remembered;
-        }
         let mut tries = 1;
         loop {
-            let outcome = self
-                .try_on_delivery(id, request.clone(), command.clone(), Known::Fresh)
-                .await;
+            let outcome = self.try_on_delivery(id, request.clone(), command.clone()).await;
             let moved = matches!(
                 outcome,
                 Err(SubmitError::Rejected(Rejection::Changed) | SubmitError::Conflict)
@@ -55,18 +45,15 @@ impl App {
             .await
     }
 
-    async fn try_on_delivery(
-        &self,
-        id: DeliveryId,
-        request: Request,
-        command: delivery::Command,
-        known: Known,
-    ) -> Submitted {
-        let delivery = known.of(&self.deliveries, id).await?.map(|(delivery, _)| delivery);
+    async fn try_on_delivery(&self, id: DeliveryId, request: Request, command: delivery::Command) -> Submitted {
+        // Nearly always this process moved it last, and whether it is the current one is checked on submitting.
+        let delivery = self.deliveries.recent(id).await.map_err(unavailable)?;
+        let delivery = delivery.map(|(delivery, _)| delivery);
         let party = command.party(delivery.as_ref());
         let former = command.former(delivery.as_ref());
-        let courier = self.courier(party, known).await?;
-        let former_courier = self.courier(former, known).await?;
+        // Decided on without being written in places, and moved by deliveries behind this process's memory.
+        let courier = self.courier(party).await?;
+        let former_courier = self.courier(former).await?;
         let policy = self.policy;
         let decide = move |delivery: Option<&Delivery>, now| {
             if command.party(delivery) != party || command.former(delivery) != former {
@@ -86,36 +73,11 @@ impl App {
         self.deliveries.submit(id, request, decide).await
     }
 
-    async fn courier(
-        &self,
-        id: Option<CourierId>,
-        known: Known,
-    ) -> Result<Option<(Courier, u64)>, SubmitError<Rejection>> {
+    async fn courier(&self, id: Option<CourierId>) -> Result<Option<(Courier, u64)>, SubmitError<Rejection>> {
         match id {
-            Some(id) => known.of(&self.couriers, id).await,
+            Some(id) => self.couriers.load(id).await.map_err(unavailable),
             None => Ok(None),
         }
-    }
-}
-
-/// Which state a decision starts from; the append tells whether it was the current one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Known {
-    Recent,
-    Fresh,
-}
-
-impl Known {
-    async fn of<A: Aggregate>(
-        self,
-        streams: &Streams<A>,
-        id: impl ToString,
-    ) -> Result<Option<(A::State, u64)>, SubmitError<Rejection>> {
-        let known = match self {
-            Self::Recent => streams.recent(id).await,
-            Self::Fresh => streams.load(id).await,
-        };
-        known.map_err(unavailable)
     }
 }
 

@@ -44,7 +44,7 @@ pub fn run(
 
 async fn apply(app: App, event: Envelope) -> Result<Handled, Fault> {
     remember(&app, &event).await?;
-    if let Some(food_point) = closed(&event) {
+    if let Some(food_point) = closed(&event)? {
         return close(&app, &event, food_point).await;
     }
     let Some((order, command)) = hear(&event)? else {

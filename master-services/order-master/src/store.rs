@@ -25,8 +25,8 @@ const POINTS_FRESH: Duration = Duration::from_secs(1);
 /// Recipes change rarely, and an order already placed keeps its own.
 const PRODUCT_FRESH: Duration = Duration::from_secs(2);
 
-/// Points whose newest document is kept in memory: a large chain's.
-const POINTS_HEARD_MAX: u64 = 10_000;
+/// Points whose newest document is kept in memory, a few KB each: a region's. The rest are read when they are heard of.
+const POINTS_HEARD_MAX: u64 = 1_000;
 
 type Points = Arc<Vec<(FoodPointId, FoodPoint)>>;
 

@@ -64,7 +64,7 @@ events! {
         /// What is due for good and was not taken: the customer owes so much in all, from now on.
         "payment.debt_booked" DebtBooked { amount: Money }
         /// The order ended by somebody's fault while so much was due, recorded.
-        "payment.liable_named" LiableNamed { liable: Liable, amount: Money }
+        "payment.liable_named" LiableNamed { liable: Liable, amount: Money, #[serde(default, skip_serializing_if = "Option::is_none")] borne: Option<Money> }
         /// What the customer was to pay then and need not: that party bears so much in all, from now on.
         "payment.liability_booked" LiabilityBooked { liable: Liable, amount: Money }
     }
@@ -144,6 +144,7 @@ mod tests {
             Event::LiableNamed {
                 liable: Liable::Point,
                 amount,
+                borne: None,
             },
             Event::LiabilityBooked {
                 liable: Liable::Point,

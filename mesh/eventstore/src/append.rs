@@ -13,7 +13,7 @@ use crate::request::RequestHash;
 /// One request to the store: all of it commits, or nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Append {
-    /// What each stream gets. The first decides which batcher carries the request.
+    /// What each stream gets.
     pub streams: Vec<StreamAppend>,
     /// The command that this carries out, so that it is carried out once.
     pub command: Option<StoredCommand>,
@@ -162,7 +162,7 @@ impl Append {
         }
     }
 
-    /// What decides which batcher carries it, so that the runs of one stream stay in order.
+    /// The stream that it is about: where its command is noted.
     pub(crate) fn key(&self) -> &str {
         if let Some(first) = self.streams.first() {
             return &first.stream;

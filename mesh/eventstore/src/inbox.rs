@@ -189,31 +189,31 @@ impl Inbox {
             .buffer_unordered(CONCURRENT_STREAMS)
             .collect::<Vec<_>>()
             .await;
-        let marked = self.mark_ignored(&applied).await;
+        let unmarked = self.mark_ignored(&applied).await;
         let mut verdicts = vec![Verdict::Done; size];
         for applied in applied {
-            let unmarked = applied.ignored.is_some().then_some(marked.as_ref().err()).flatten();
+            let unmarked = applied.ignored.and_then(|mark| unmarked.get(&mark.stream));
             for (index, verdict) in applied.verdicts {
-                verdicts[index] = match unmarked {
-                    Some(why) => Verdict::Later(why.clone()),
-                    None => verdict,
+                verdicts[index] = match (verdict, unmarked) {
+                    (Verdict::Done, Some(why)) => why.clone(),
+                    (verdict, _) => verdict,
                 };
             }
         }
         verdicts
     }
 
-    /// The bare marks of a whole batch in one commit: most events mean nothing to most masters.
-    async fn mark_ignored(&self, applied: &[Applied]) -> Result<(), String> {
-        let marks = applied.iter().filter_map(|applied| applied.ignored.clone());
-        let verdicts = self.store.append_run(marks.map(Append::mark).collect()).await;
-        for verdict in verdicts {
-            match verdict {
-                Ok(()) | Err(AppendError::AlreadySeen) => {}
-                Err(err) => return Err(err.to_string()),
-            }
-        }
-        Ok(())
+    /// Sets the bare marks of a whole batch in one commit, since most events mean nothing to most masters; tells by
+    /// stream what becomes of those whose mark was not set.
+    async fn mark_ignored(&self, applied: &[Applied]) -> HashMap<String, Verdict> {
+        let marks: Vec<Mark> = applied.iter().filter_map(|applied| applied.ignored.clone()).collect();
+        let appends = marks.iter().cloned().map(Append::mark).collect();
+        let stored = self.store.append_run(appends).await;
+        let unmarked = marks.into_iter().zip(stored).filter_map(|(mark, stored)| match stored {
+            Ok(()) | Err(AppendError::AlreadySeen) => None,
+            Err(err) => Some((mark.stream, verdict(Err(err.into())))),
+        });
+        unmarked.collect()
     }
 
     /// The events of one stream, in order; after a failure the rest must come again.

@@ -17,6 +17,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use mesh_contracts::envelope::{BadBody, Envelope};
 use mesh_runtime::Shutdown;
+use moka::ops::compute::Op;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -282,9 +283,14 @@ impl<A: Aggregate> Inner<A> {
 
     fn keep(&self, stream: &str, standing: &Arc<Standing<A>>) {
         // Asking for streams that are not there must not push out those that are.
-        if standing.version > 0 {
-            self.states.insert(stream.to_owned(), Arc::clone(standing));
+        if standing.version == 0 {
+            return;
         }
+        // A slow reader must not put what it read over what was committed since.
+        self.states.entry_by_ref(stream).and_compute_with(|kept| match kept {
+            Some(kept) if kept.value().version >= standing.version => Op::Nop,
+            Some(_) | None => Op::Put(Arc::clone(standing)),
+        });
     }
 }
 

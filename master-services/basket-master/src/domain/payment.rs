@@ -48,7 +48,7 @@ pub enum Command {
     /// order-master says what is due.
     Due { amount: Money, is_final: bool, seq: u32 },
     /// The order ended by somebody's fault.
-    Blame { liable: Liable },
+    Blame { liable: Liable, borne: Option<Money> },
     /// The customer tries another card; `key` finds its token.
     PayAgain { customer: UserId, key: String },
     /// Take the step that is due.
@@ -116,7 +116,7 @@ pub fn decide(
             }],
         }),
         Command::Due { amount, is_final, seq } => Ok(due(payment, *amount, *is_final, *seq)),
-        Command::Blame { liable } => Ok(blame(payment, *liable)),
+        Command::Blame { liable, borne } => Ok(blame(payment, *liable, *borne)),
         Command::PayAgain { customer, key } => pay_again(payment, *customer, key, now, policy),
         Command::Drive => Ok(payment.map(|payment| drive(payment, now, policy)).unwrap_or_default()),
         Command::Answered { attempt, answer } => {
@@ -252,7 +252,8 @@ fn booking(payment: &Payment) -> Option<Event> {
         return Some(Event::DebtBooked { amount: cents(debt) });
     }
     let was_due = payment.liable_for.map_or(0, |was_due| was_due.amount);
-    let borne = (was_due - payment.due()).max(0);
+    let given_up = (was_due - payment.due()).max(0);
+    let borne = payment.liable_share.map_or(given_up, |share| share.amount);
     match payment.liable {
         Some(liable) if borne != payment.borne() => Some(Event::LiabilityBooked {
             liable,
@@ -372,11 +373,12 @@ fn due(payment: Option<&Payment>, amount: Money, is_final: bool, seq: u32) -> Ve
 }
 
 /// The first word counts: an order ends once.
-fn blame(payment: Option<&Payment>, liable: Liable) -> Vec<Event> {
+fn blame(payment: Option<&Payment>, liable: Liable, borne: Option<Money>) -> Vec<Event> {
     match payment {
         Some(payment) if payment.liable.is_none() => vec![Event::LiableNamed {
             liable,
             amount: Money::new(payment.due(), payment.amount.currency),
+            borne,
         }],
         Some(_) | None => Vec::new(),
     }

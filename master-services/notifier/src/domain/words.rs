@@ -36,7 +36,7 @@ fn english(job: &Job, name: &str) -> Words {
         ),
         Occasion::Completed => (
             format!("Your order {number} is with you"),
-            format!("Your order {number} has been handed over. You paid {amount}. Enjoy your meal!"),
+            format!("Your order {number} has been handed over. Its price is {amount}. Enjoy your meal!"),
         ),
         Occasion::Rejected => (
             format!("Your order {number} could not be cooked"),
@@ -76,7 +76,7 @@ fn russian(job: &Job, name: &str) -> Words {
         ),
         Occasion::Completed => (
             format!("Ваш заказ {number} у вас"),
-            format!("Ваш заказ {number} передан вам. Вы заплатили {amount}. Приятного аппетита!"),
+            format!("Ваш заказ {number} передан вам. Его стоимость — {amount}. Приятного аппетита!"),
         ),
         Occasion::Rejected => (
             format!("Ваш заказ {number} не удалось приготовить"),

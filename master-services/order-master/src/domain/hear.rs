@@ -17,14 +17,17 @@ pub fn hear(envelope: &Envelope) -> Result<Option<(OrderId, Command)>, BadBody> 
     }
 }
 
-/// The food point that stopped taking orders: those it has not begun to cook go elsewhere.
-pub fn closed(envelope: &Envelope) -> Option<FoodPointId> {
-    // By name: a busy point's stream is full of holds, and each body is parsed once already.
+/// The food point whose people closed it: what it has not begun to cook goes elsewhere. One that is paused because it
+/// missed two tickets cooks on what it accepted.
+pub fn closed(envelope: &Envelope) -> Result<Option<FoodPointId>, BadBody> {
     let closed = point::Event::Closed {
         by: point::ClosedBy::Staff,
     };
-    let is_closed = envelope.event_type == closed.event_type();
-    envelope.stream.parse().ok().filter(|_| is_closed)
+    // By name first: a busy point's stream is full of holds, and each body is parsed once already.
+    if envelope.event_type != closed.event_type() || envelope.body::<point::Event>()? != Some(closed) {
+        return Ok(None);
+    }
+    Ok(envelope.stream.parse().ok())
 }
 
 fn hear_point(envelope: &Envelope) -> Result<Option<(OrderId, Command)>, BadBody> {

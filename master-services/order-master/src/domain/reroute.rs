@@ -79,6 +79,10 @@ pub(super) fn point_closed(order: &Order, food_point: FoodPointId, now: Timestam
             reason,
         },
         Ticket::Accepted if is_asked => Event::HoldAbandoned { attempt, food_point },
+        // Not asked yet, since the customer is still paying: a kitchen that accepts by itself would never notice.
+        Ticket::None if order.status == Status::Created && order.hold == Hold::Held => {
+            Event::HoldAbandoned { attempt, food_point }
+        }
         Ticket::None
         | Ticket::Offered
         | Ticket::Accepted

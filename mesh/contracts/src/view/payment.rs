@@ -157,7 +157,10 @@ pub struct Payment {
     /// What was due when it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub liable_for: Option<Money>,
-    /// What that party bears.
+    /// What that party bears, as order-master said; absent, it is what was due and is not any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub liable_share: Option<Money>,
+    /// What is booked on that party.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub liability: Option<Money>,
     /// When it was asked for.
@@ -274,6 +277,7 @@ fn opened(
         debt: None,
         liable: None,
         liable_for: None,
+        liable_share: None,
         liability: None,
         opened_at: at,
         updated_at: at,
@@ -364,7 +368,8 @@ fn apply(payment: &mut Payment, event: &Event) {
             payment.moved(Status::Voided);
         }
         Event::DebtBooked { amount } => payment.debt = Some(*amount),
-        Event::LiableNamed { liable, amount } => {
+        Event::LiableNamed { liable, amount, borne } => {
+            payment.liable_share = *borne;
             payment.liable = Some(*liable);
             payment.liable_for = Some(*amount);
         }

@@ -18,7 +18,7 @@ use tokio::process::{Child, ChildStdout, Command};
 /// What the design promises for the first simulated order, and as long again for a machine that does other things, too.
 const FIRST_ORDER_TIMEOUT: Duration = Duration::from_secs(360);
 
-/// Builds are done, so this is servers, migrations, twelve services and the chain.
+/// Builds are done, so this is servers, migrations, fourteen services and the chain.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Services drain for ten seconds at most, servers come after them.

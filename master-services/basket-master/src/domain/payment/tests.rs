@@ -432,10 +432,14 @@ fn a_capture_that_failed_before_times_were_known_has_failed_for_good() {
 
 #[test]
 fn who_is_at_fault_bears_what_the_customer_need_not_pay() {
-    let blame = Command::Blame { liable: Liable::Point };
+    let blame = Command::Blame {
+        liable: Liable::Point,
+        borne: None,
+    };
     let named = Event::LiableNamed {
         liable: Liable::Point,
         amount: euros(PRICE),
+        borne: None,
     };
     let taken = captured_of(&[due(PRICE, false, 1)]);
     check_given(&taken, blame.clone(), Ok(vec![named.clone()]));
@@ -453,16 +457,46 @@ fn who_is_at_fault_bears_what_the_customer_need_not_pay() {
     let nothing = Event::LiableNamed {
         liable: Liable::Point,
         amount: euros(0),
+        borne: None,
     };
     check_given(
         &before,
-        Command::Blame { liable: Liable::Point },
+        Command::Blame {
+            liable: Liable::Point,
+            borne: None,
+        },
         Ok(vec![nothing.clone()]),
     );
     let voided = [&before[..], &[nothing, due(0, true, 1), voided(2)]].concat();
     check_given(&voided, Command::Drive, Ok(vec![]));
     let changed = [ended(290, 2), vec![borne(1000), due(0, true, 3)]].concat();
     check_given(&changed, Command::Drive, Ok(vec![borne(PRICE)]));
+}
+
+#[test]
+fn what_order_master_says_somebody_bears_is_what_is_booked() {
+    let half = euros(PRICE / 2);
+    let agreed = [
+        opened(Method::Cash),
+        Event::CashAgreed { amount: euros(PRICE) },
+        due(PRICE, false, 1),
+    ];
+    let blame = Command::Blame {
+        liable: Liable::Platform,
+        borne: Some(half),
+    };
+    let named = Event::LiableNamed {
+        liable: Liable::Platform,
+        amount: euros(PRICE),
+        borne: Some(half),
+    };
+    check_given(&agreed, blame, Ok(vec![named.clone()]));
+    let ended = [&agreed[..], &[named, due(0, true, 2), voided(0)]].concat();
+    let booked = Event::LiabilityBooked {
+        liable: Liable::Platform,
+        amount: half,
+    };
+    check_given(&ended, Command::Drive, Ok(vec![booked]));
 }
 
 #[test]

@@ -72,7 +72,19 @@ fn row_10_a_point_that_closes_stops_what_it_has_not_begun() {
     let cooking = with(assigned(), [Event::CookingStarted {}]);
     check(&cooking, Command::PointClosed(NEAR), Ok(vec![]));
     check(&ready(), Command::PointClosed(NEAR), Ok(vec![]));
-    check(&paying(), Command::PointClosed(NEAR), Ok(vec![]));
+}
+
+#[test]
+fn row_6_a_point_that_closes_while_the_customer_pays_gives_its_hold_back() {
+    let given_back = Event::HoldAbandoned {
+        attempt: 1,
+        food_point: NEAR,
+    };
+    check(
+        &paying(),
+        Command::PointClosed(NEAR),
+        Ok(vec![given_back, requested(2, FAR)]),
+    );
 }
 
 #[test]

@@ -185,6 +185,7 @@ fn what_is_not_taken_is_a_debt_and_what_need_not_be_taken_is_borne_by_who_is_at_
         Event::LiableNamed {
             liable,
             amount: euros(1290),
+            borne: None,
         },
         Event::DebtBooked { amount: euros(290) },
         Event::LiabilityBooked {

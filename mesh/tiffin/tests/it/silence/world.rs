@@ -148,7 +148,7 @@ impl World {
         if let Some((order, command)) = order_master::domain::hear(message).expect("readable") {
             let _ = self.on_order(order, command);
         }
-        if let Some(point) = order_master::domain::closed(message) {
+        if let Some(point) = order_master::domain::closed(message).expect("readable") {
             let held = self.points.get(point).map(|point| point.holds.clone());
             for order in held.unwrap_or_default().into_keys() {
                 let _ = self.on_order(order, order_master::domain::Command::PointClosed(point));
