@@ -33,7 +33,7 @@ fn each_occasion_is_settled_once_whatever_came_of_it() {
         occasion: Occasion::Paid,
         reason: Failure::Refused,
     };
-    assert_eq!(settle(None, Occasion::Paid, None), [sent.clone()]);
+    assert_eq!(settle(None, Occasion::Paid, None), std::slice::from_ref(&sent));
     assert_eq!(settle(None, Occasion::Paid, Some(Failure::Refused)), [failed]);
     for before in [None, Some(Failure::PutOff)] {
         assert_eq!(settle(Some(&told(Occasion::Paid, before)), Occasion::Paid, None), []);

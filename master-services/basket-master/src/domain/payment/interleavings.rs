@@ -284,18 +284,18 @@ impl World {
 
     fn ask(&self, call: &Call) -> ledger::Call {
         let payment = self.payment.as_ref().expect("opened");
-        let amount = Some(call.amount.amount.unsigned_abs());
+        let amount = call.amount.amount.unsigned_abs();
         let promise = || payment.provider_id.clone().expect("promised");
         let command = match call.operation {
             Operation::Authorize => ledger::Command::Authorize {
-                amount: amount.expect("given"),
+                amount,
                 currency: "eur".to_owned(),
                 card: self.card(payment, call),
                 metadata: Metadata::from([(ledger::ORDER_ID.to_owned(), order().to_string())]),
             },
             Operation::Capture => ledger::Command::Capture {
                 payment: promise(),
-                amount,
+                amount: Some(amount),
             },
             Operation::Void => ledger::Command::Cancel {
                 payment: promise(),
@@ -303,7 +303,7 @@ impl World {
             },
             Operation::Refund => ledger::Command::Refund {
                 payment: promise(),
-                amount,
+                amount: Some(amount),
                 metadata: Metadata::new(),
             },
         };

@@ -443,7 +443,11 @@ fn who_is_at_fault_bears_what_the_customer_need_not_pay() {
     };
     let taken = captured_of(&[due(PRICE, false, 1)]);
     check_given(&taken, blame.clone(), Ok(vec![named.clone()]));
-    check_given(&[&taken[..], &[named.clone()]].concat(), blame.clone(), Ok(vec![]));
+    check_given(
+        &[&taken[..], std::slice::from_ref(&named)].concat(),
+        blame.clone(),
+        Ok(vec![]),
+    );
     check([], blame, Ok(vec![]));
     let borne = |cents| Event::LiabilityBooked {
         liable: Liable::Point,

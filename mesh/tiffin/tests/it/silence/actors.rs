@@ -226,9 +226,8 @@ impl<'a> Run<'a> {
         let Some(status) = self.status() else { return false };
         let ticket = self.world.orders.get(ORDER).map(|order| order.ticket);
         let is_cooking = status == Status::Assigned && ticket == Some(Ticket::Cooking);
-        let command = if self.script.cancel_at == Some(status) {
-            Command::Cancel(Reason::CustomerCancelled)
-        } else if self.script.cancel_when_cooking && is_cooking {
+        let cancels = self.script.cancel_at == Some(status) || (self.script.cancel_when_cooking && is_cooking);
+        let command = if cancels {
             Command::Cancel(Reason::CustomerCancelled)
         } else if status == Status::Assigned && ticket.is_some() && self.script.kitchen_cancels_at == ticket {
             Command::CancelByKitchen(Reason::IngredientUnavailable)
