@@ -20,6 +20,10 @@ const LOCK: &str = "lock";
 /// Children of a platform that was killed get their signal at once; this is how long they may take to end.
 const PREDECESSORS_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// A child that was just forked shares the lock of the process that made it, until it becomes another program: somebody
+/// who stopped a platform and starts it again must not take that for a platform.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How often it is looked whether they have; a look costs a few small reads.
 const PREDECESSORS_POLL: Duration = Duration::from_millis(50);
 
@@ -47,7 +51,7 @@ impl DataDir {
         // Others may pass through (the database server runs as another user), but not look around.
         fs::set_permissions(&path, Permissions::from_mode(0o711))?;
         fs::write(path.join(MARKER), "a local platform of tiffin lives here\n")?;
-        let lock = lock(&path)?;
+        let lock = lock(&path).await?;
         await_predecessors(&path).await?;
         if fresh {
             empty(&path)?;
@@ -101,18 +105,22 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     }
 }
 
-fn lock(path: &Path) -> Result<File> {
+async fn lock(path: &Path) -> Result<File> {
     let file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
         .open(path.join(LOCK))?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        bail!(
-            "another platform is running in {}; stop it first, or name another --data-dir",
-            path.display()
-        );
+    let started = Instant::now();
+    while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if started.elapsed() > LOCK_TIMEOUT {
+            bail!(
+                "another platform is running in {}; stop it first, or name another --data-dir",
+                path.display()
+            );
+        }
+        tokio::time::sleep(PREDECESSORS_POLL).await;
     }
     Ok(file)
 }
