@@ -82,7 +82,6 @@ async fn a_webhook_for_another_operation_or_of_an_earlier_call_settles_nothing()
         let order = world.paying(&customer(), "pm_card_capture_fails").await;
         world.until(order, "payment.authorized").await;
         world.due(order, PRICE, false, 1).await;
-        world.until(order, "payment.capture_failed").await;
         eventually("it waits for another card", || async {
             let types = world.event_types(order.payment()).await;
             let failures = types.iter().filter(|of| *of == "payment.capture_failed").count();
