@@ -6,10 +6,11 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use axum::routing::{get, post};
 use mesh_contracts::api::{Accept, Collect, HistoryEntry, Nothing, Override, PlaceFrozen, WithReason};
-use mesh_contracts::id::OrderId;
+use mesh_contracts::id::{FoodPointId, OrderId};
 use mesh_contracts::order::{Kind, Placed, Proof};
 use mesh_contracts::user::Role;
 use mesh_contracts::view::order::Order;
+use mesh_contracts::view::point::FoodPoint;
 use mesh_eventstore::http::{IdempotencyKey, IfMatch};
 use mesh_eventstore::{CommandKey, Request, feed};
 use mesh_identity::Caller;
@@ -250,27 +251,35 @@ async fn prepare(app: &App, caller: &Caller, body: PlaceFrozen) -> Result<Placed
         .await
         .map_err(|err| unavailable(&err))?;
     let work = domain::work(&body.quote.lines, &products).ok_or(Rejection::UnknownProduct)?;
-    let points = app
-        .knowledge
-        .points(body.quote.country)
-        .await
-        .map_err(|err| unavailable(&err))?;
+    let now = app.clock.now();
+    let choose = |points: &[(FoodPointId, FoodPoint)]| {
+        domain::candidates(
+            points.iter().map(|(id, point)| (*id, point)),
+            &work,
+            body.kind,
+            body.destination.as_ref(),
+            body.food_point,
+            now,
+            app.policy.candidates_max,
+        )
+    };
+    let country = body.quote.country;
+    let mut points = app.knowledge.points(country).await.map_err(|err| unavailable(&err))?;
+    let mut candidates = choose(&points);
+    if candidates.iter().all(|candidate| candidate.passed_over.is_some()) {
+        points = app
+            .knowledge
+            .points_now(country)
+            .await
+            .map_err(|err| unavailable(&err))?;
+        candidates = choose(&points);
+    }
     if body
         .food_point
         .is_some_and(|pinned| points.iter().all(|(id, _)| *id != pinned))
     {
         return Err(Rejection::UnknownPoint.into());
     }
-    let now = app.clock.now();
-    let candidates = domain::candidates(
-        points.iter().map(|(id, point)| (*id, point)),
-        &work,
-        body.kind,
-        body.destination.as_ref(),
-        body.food_point,
-        now,
-        app.policy.candidates_max,
-    );
     Ok(Placed {
         number: body.order.number(),
         customer: caller.subject,

@@ -22,6 +22,9 @@ use sqlx::types::Json;
 /// How old the known points of a country may be. A lunch peak's orders read them once a second; a stale slot or
 /// portion costs one refused hold.
 const POINTS_FRESH: Duration = Duration::from_secs(1);
+/// How old they may be where nobody seems to be able to cook: nothing is refused on a list that is much older than its
+/// asker's last look at the menu.
+const POINTS_NOW: Duration = Duration::from_millis(200);
 /// Recipes change rarely, and an order already placed keeps its own.
 const PRODUCT_FRESH: Duration = Duration::from_secs(2);
 
@@ -35,6 +38,7 @@ type Points = Arc<Vec<(FoodPointId, FoodPoint)>>;
 pub struct Knowledge {
     pool: PgPool,
     points: Cache<Country, Points>,
+    points_now: Cache<Country, Points>,
     products: Cache<ProductId, Arc<Product>>,
     /// What this process wrote last, so that the next event of a point need not read it.
     heard: Cache<String, (u64, Arc<FoodPoint>)>,
@@ -54,6 +58,7 @@ impl Knowledge {
         Self {
             pool,
             points: Cache::builder().max_capacity(300).time_to_live(POINTS_FRESH).build(),
+            points_now: Cache::builder().max_capacity(300).time_to_live(POINTS_NOW).build(),
             products: Cache::builder()
                 .max_capacity(10_000)
                 .time_to_live(PRODUCT_FRESH)
@@ -65,6 +70,13 @@ impl Knowledge {
     /// Every known point of a country.
     pub async fn points(&self, country: Country) -> Result<Points, Arc<sqlx::Error>> {
         self.points.try_get_with(country, self.read_points(country)).await
+    }
+
+    /// The same, read again unless that was done a moment ago.
+    pub async fn points_now(&self, country: Country) -> Result<Points, Arc<sqlx::Error>> {
+        let points = self.points_now.try_get_with(country, self.read_points(country)).await?;
+        self.points.insert(country, points.clone()).await;
+        Ok(points)
     }
 
     /// The products of these lines; those that are not known are missing.
@@ -117,6 +129,11 @@ impl Knowledge {
         .bind(Json(&point))
         .execute(&self.pool)
         .await?;
+        if !envelope.event_type.starts_with("hold.") {
+            // Holds come by the hundred; what its people change is seen by the next order.
+            self.points.invalidate(&point.settings.place.country).await;
+            self.points_now.invalidate(&point.settings.place.country).await;
+        }
         let heard = (envelope.version, Arc::new(point));
         self.heard.insert(envelope.stream.clone(), heard).await;
         Ok(())
