@@ -68,11 +68,13 @@ begin
     end loop;
 
     if cardinality(p_streams) > 0 then
-        insert into streams (stream_id, category, version)
-        select n.id, split_part(n.id, '_', 1), 0
-        from unnest(p_streams, p_creates) as n (id, creates)
-        where n.creates
-        on conflict do nothing;
+        if true = any (p_creates) then
+            insert into streams (stream_id, category, version)
+            select n.id, split_part(n.id, '_', 1), 0
+            from unnest(p_streams, p_creates) as n (id, creates)
+            where n.creates
+            on conflict do nothing;
+        end if;
 
         -- A statement of its own: it must see what was committed while we waited.
         select array_agg(l.stream_id), array_agg(l.version) into v_found, v_version
@@ -195,7 +197,7 @@ begin
         where v_verdict[f.request] = 0 and t.stream_id = f.stream and t.kind = f.kind and t.dedup = f.dedup;
     end if;
 
-    if cardinality(p_timer_request) > 0 then
+    if array_position(p_timer_due, null) is not null then
         delete from timers t
         using (
             select distinct on (c.stream, c.kind) c.stream, c.kind, c.due
@@ -205,7 +207,9 @@ begin
             order by c.stream, c.kind, c.i desc
         ) n
         where n.due is null and t.stream_id = n.stream and t.kind = n.kind;
+    end if;
 
+    if cardinality(p_timer_request) > 0 then
         insert into timers as t (stream_id, kind, category, due_at, dedup)
         select n.stream, n.kind, split_part(n.stream, '_', 1), n.due, n.dedup
         from (
@@ -229,12 +233,20 @@ begin
         where i.version < excluded.version;
         get diagnostics v_written = row_count;
 
-        select count(*) into v_marks from unnest(p_mark_request) as m (request) where v_verdict[m.request] = 0;
+        v_marks := 0;
+        foreach v_request in array p_mark_request loop
+            if v_verdict[v_request] = 0 then
+                v_marks := v_marks + 1;
+            end if;
+        end loop;
         if v_written <> v_marks then
             raise exception 'another replica set the same inbox mark' using errcode = 'serialization_failure';
         end if;
     end if;
 
+    if 0 = all (v_verdict) then
+        return;
+    end if;
     return query
         select n.i, v_verdict[n.i], k.request_hash, k.response
         from generate_series(1, p_requests) as n (i)

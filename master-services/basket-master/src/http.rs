@@ -15,6 +15,7 @@ use mesh_contracts::order::Method;
 use mesh_contracts::user::Role;
 use mesh_contracts::view::basket::Basket;
 use mesh_contracts::view::payment::Payment;
+use mesh_contracts::view::product::Product;
 use mesh_eventstore::http::{IdempotencyKey, IfMatch, answer};
 use mesh_eventstore::{CommandKey, Outcome, Request, SubmitError, feed};
 use mesh_identity::Caller;
@@ -59,7 +60,6 @@ async fn set_line(
     caller.require(Role::Customer)?;
     let id = caller.subject.basket();
     let known = app.tables.product(product).await.map_err(unavailable)?;
-    let (known_since, menu) = known.unzip();
     let SetLine {
         quantity,
         country,
@@ -70,12 +70,12 @@ async fn set_line(
         quantity,
         country,
         options,
-        menu: menu.map(Box::new),
+        menu: known.as_deref().map(|(_, menu)| Box::new(menu.clone())),
     };
     let answer = app.change_basket(&caller, if_match, command).await?;
-    app.tables.note_line(id, product).await.map_err(unavailable)?;
-    // Whoever changed the menu in between may have looked for baskets before the note was there.
-    if app.tables.product_version(product).await.map_err(unavailable)? != known_since {
+    // Who heard of a change in between may have looked for baskets before the line was there.
+    let now = app.tables.product(product).await.map_err(unavailable)?;
+    if now.as_deref().map(since) != known.as_deref().map(since) {
         app.reprice(id).await.map_err(unavailable)?;
     }
     Ok(answer)
@@ -105,18 +105,13 @@ async fn checkout(
     }
     let token = token_of(&asked.payment)?;
     let key = CommandKey::new(&customer.to_string(), "checkout", &asked.order.to_string(), &asked);
-    // Nothing is sold at a price that is no more: the customer sees the new one and decides again.
-    let country = app.reprice(customer.basket()).await.map_err(unavailable)?;
-    let promotions = match country {
-        Some(country) => app.tables.promotions(country).await.map_err(unavailable)?,
-        None => Promotions::default(),
-    };
-    let command = basket::Command::Checkout(app.checkout_of(customer, &asked, promotions));
-    let decide = move |basket: Option<&Basket>, now| basket::decide(basket, &command, now);
-    let outcome = app
-        .baskets
-        .submit(customer.basket(), Request::command(caller.actor(), key), decide)
-        .await?;
+    let request = Request::command(caller.actor(), key);
+    let mut checked_out = app.check_out(customer, &asked, request.clone()).await;
+    if let Err(SubmitError::Stale(_)) = checked_out {
+        // Another replica had moved it; now we know how it stands.
+        checked_out = app.check_out(customer, &asked, request).await;
+    }
+    let outcome = checked_out?;
     if let Some(token) = token {
         // Only now is it known whose body won; a crash in between is healed by the repeat, since without
         // our answer no order is placed.
@@ -190,6 +185,28 @@ impl App {
             return Ok(Json(receipt).into_response());
         }
         Ok(answer(outcome, &self.signer))
+    }
+
+    /// Of the basket whose every line costs what the menu says: nothing is sold at a price that is no more. The
+    /// customer sees the new one and decides again.
+    async fn check_out(
+        &self,
+        customer: UserId,
+        asked: &api::Checkout,
+        request: Request,
+    ) -> Result<Outcome, SubmitError<Rejection>> {
+        let unavailable = |err: String| SubmitError::Unavailable(err);
+        let id = customer.basket();
+        let basket = self.reprice(id).await.map_err(|err| unavailable(err.to_string()))?;
+        let promotions = match basket.as_ref().and_then(|basket| basket.country) {
+            Some(country) => self.tables.promotions(country).await,
+            None => Ok(Promotions::default()),
+        };
+        let promotions = promotions.map_err(|err| unavailable(err.to_string()))?;
+        let command = basket::Command::Checkout(self.checkout_of(customer, asked, promotions));
+        let decide = move |basket: Option<&Basket>, now| basket::decide(basket, &command, now);
+        let request = request.if_match(basket.map(|basket| basket.version));
+        self.baskets.submit(id, request, decide).await
     }
 
     fn checkout_of(&self, customer: UserId, asked: &api::Checkout, promotions: Promotions) -> basket::Checkout {
@@ -290,6 +307,10 @@ fn token_of(payment: &api::Payment) -> Result<Option<&str>, Problem> {
             }
         }
     }
+}
+
+fn since((version, _): &(i64, Product)) -> i64 {
+    *version
 }
 
 fn after(at: Timestamp, span: SignedDuration) -> Timestamp {

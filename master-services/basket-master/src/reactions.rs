@@ -44,9 +44,11 @@ async fn hear_order(app: &App, event: Envelope) -> Result<Handled, Fault> {
         return Ok(Handled::Ignored);
     };
     let ends_free = matches!(&command, payment::Command::Due { amount, is_final: true, .. } if amount.amount <= 0);
+    let mut request = Request::because(NAME, &event);
+    request.starts = matches!(&command, payment::Command::Open { .. });
     let policy = app.policy.clone();
     let decide = move |payment: Option<&Payment>, now| payment::decide_and_drive(payment, &command, now, &policy);
-    let submitted = app.payments.submit(id, Request::because(NAME, &event), decide).await;
+    let submitted = app.payments.submit(id, request, decide).await;
     app.books.note(id);
     let no_payment = matches!(&submitted, Ok(outcome) if outcome.answer.version == 0);
     let handled = inbox::settled(submitted)?;

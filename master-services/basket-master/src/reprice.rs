@@ -1,12 +1,11 @@
 //! What a change of the menu makes of baskets: every line of a product costs what the menu says, or goes.
 //!
-//! Found by `basket_lines`, which is written as soon as a line is. A line that was set while the menu changed is looked
-//! at again by whoever set it, and every basket once more at its checkout, so that a crash in between sells nothing at
-//! an old price.
+//! Found by `basket_lines`, which is written with the line. A line that was set while the menu changed is looked at again
+//! by whoever set it, and every basket once more at its checkout: neither a crash in between nor a replica that has not
+//! heard yet sells anything at an old price.
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use mesh_contracts::envelope::{Actor, Envelope};
-use mesh_contracts::geo::Country;
 use mesh_contracts::id::{BasketId, ProductId};
 use mesh_contracts::view::basket::Basket;
 use mesh_contracts::view::product::Product;
@@ -25,9 +24,10 @@ const AT_ONCE: usize = 16;
 impl App {
     /// Every basket that holds the product of this event, as the menu has it now. May be repeated.
     pub async fn reprice_all(&self, event: &Envelope, product: ProductId) -> Result<(), Fault> {
-        let Some((_, menu)) = self.tables.products([product].into_iter()).await?.pop() else {
+        let Some(known) = self.tables.product(product).await? else {
             return Ok(());
         };
+        let (_, menu) = &*known;
         let mut after = String::new();
         loop {
             let baskets = self.tables.baskets_with(product, &after, PAGE).await?;
@@ -37,7 +37,7 @@ impl App {
             after.clone_from(last);
             stream::iter(baskets)
                 .map(Ok)
-                .try_for_each_concurrent(AT_ONCE, |basket| self.reprice_one(event, basket, product, &menu))
+                .try_for_each_concurrent(AT_ONCE, |basket| self.reprice_one(event, basket, product, menu))
                 .await?;
         }
     }
@@ -67,26 +67,25 @@ impl App {
         Ok(())
     }
 
-    /// All lines of one basket, as the menu has them now; says in which country it is.
-    pub async fn reprice(&self, id: BasketId) -> Result<Option<Country>, BoxError> {
-        let Some((basket, _)) = self.baskets.load(id).await? else {
+    /// All lines of one basket, as the menu has them now; the basket as this process then knows it.
+    pub async fn reprice(&self, id: BasketId) -> Result<Option<Basket>, BoxError> {
+        let Some((basket, _)) = self.baskets.recent(id).await? else {
             return Ok(None);
         };
-        if basket.lines.is_empty() {
-            return Ok(None);
+        let mut menu = Vec::with_capacity(basket.lines.len());
+        for line in &basket.lines {
+            let known = self.tables.product(line.product).await?;
+            menu.extend(known.map(|known| (line.product, known.1.clone())));
         }
-        let menu = self
-            .tables
-            .products(basket.lines.iter().map(|line| line.product))
-            .await?;
         let command = Command::Reprice { menu };
-        if changes_anything(Some(&basket), &command) {
-            let decide = move |basket: Option<&Basket>, now| basket::decide(basket, &command, now);
-            self.baskets
-                .submit(id, Request::by(Actor::service(NAME)), decide)
-                .await?;
+        if !changes_anything(Some(&basket), &command) {
+            return Ok(Some(basket));
         }
-        Ok(basket.country)
+        let decide = move |basket: Option<&Basket>, now| basket::decide(basket, &command, now);
+        self.baskets
+            .submit(id, Request::by(Actor::service(NAME)), decide)
+            .await?;
+        Ok(self.baskets.recent(id).await?.map(|(basket, _)| basket))
     }
 }
 

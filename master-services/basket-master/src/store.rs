@@ -18,7 +18,7 @@ use mesh_contracts::view;
 use mesh_contracts::view::product::{self, Product};
 use mesh_contracts::view::promotion;
 use mesh_eventstore::SqlTime;
-use mesh_runtime::Shutdown;
+use mesh_runtime::{Coalesce, CoalesceError, Shutdown};
 use moka::future::Cache;
 use serde_json::Value;
 use sqlx::PgPool;
@@ -35,8 +35,12 @@ const TOKEN_LIFE: SignedDuration = SignedDuration::from_hours(24);
 /// meanwhile keeps the note.
 const LINE_SETTLED: SignedDuration = SignedDuration::from_secs(30);
 
-/// How old the known promotions may be: every checkout asks for them, and they change by the day.
-const PROMOTIONS_FRESH: Duration = Duration::from_secs(1);
+/// How old the known menu may be where another replica heard of its change: every line and every checkout asks for
+/// it, and it changes by the day.
+const MENU_FRESH: Duration = Duration::from_secs(1);
+
+/// Products that are kept, a few KB each.
+const PRODUCTS_MAX: u64 = 5_000;
 
 /// Countries whose promotions are kept.
 const COUNTRIES_MAX: u64 = 64;
@@ -44,6 +48,10 @@ const COUNTRIES_MAX: u64 = 64;
 /// A token is asked for within seconds of its checkout; later it is read again.
 const TOKEN_AT_HAND: Duration = Duration::from_secs(60);
 const TOKENS_MAX: u64 = 10_000;
+
+/// Tokens kept by one statement, and how far apart those come under load: a customer waits for it.
+const KEPT_TOGETHER: usize = 64;
+const KEEP_PERIOD: Duration = Duration::from_millis(8);
 
 /// Tokens that have no use any more go together, so often.
 const DROP_PERIOD: Duration = Duration::from_secs(1);
@@ -55,9 +63,18 @@ pub type Promotions = Arc<[(PromotionId, Promotion)]>;
 #[derive(Clone)]
 pub struct Tables {
     pool: PgPool,
+    products: Cache<ProductId, Known>,
     promotions: Cache<Country, Promotions>,
     tokens: Cache<String, Arc<str>>,
+    keeper: Coalesce<Kept, sqlx::Error>,
     useless: Arc<Useless>,
+}
+
+/// A token for the call that will need it.
+struct Kept {
+    key: String,
+    order: OrderId,
+    token: Arc<str>,
 }
 
 /// Orders whose tokens are to go.
@@ -66,6 +83,9 @@ struct Useless {
     orders: Mutex<Vec<String>>,
     some: Notify,
 }
+
+/// What the menu says of a product, and since which version.
+type Known = Arc<(i64, Product)>;
 
 /// Payments with their events.
 pub type PaymentEvents = BTreeMap<String, Vec<(Option<Event>, Timestamp)>>;
@@ -88,68 +108,44 @@ pub enum TableError {
 
 impl Tables {
     pub fn new(pool: PgPool) -> Self {
+        let products = Cache::builder()
+            .max_capacity(PRODUCTS_MAX)
+            .time_to_live(MENU_FRESH)
+            .build();
         let promotions = Cache::builder()
             .max_capacity(COUNTRIES_MAX)
-            .time_to_live(PROMOTIONS_FRESH)
+            .time_to_live(MENU_FRESH)
             .build();
         let tokens = Cache::builder()
             .max_capacity(TOKENS_MAX)
             .time_to_live(TOKEN_AT_HAND)
             .build();
         Self {
-            pool,
+            keeper: keeper(&pool, &tokens),
+            products,
             promotions,
             tokens,
+            pool,
             useless: Arc::default(),
         }
     }
 
     /// What the menu says of a product, and since which version.
-    pub async fn product(&self, id: ProductId) -> Result<Option<(i64, Product)>, sqlx::Error> {
+    pub async fn product(&self, id: ProductId) -> Result<Option<Known>, sqlx::Error> {
+        if let Some(known) = self.products.get(&id).await {
+            return Ok(Some(known));
+        }
         let row: Option<(i64, Json<Product>)> =
             sqlx::query_as("select version, document from products where product_id = $1")
                 .bind(id.to_string())
                 .fetch_optional(&self.pool)
                 .await?;
-        Ok(row.map(|(version, Json(product))| (version, product)))
-    }
-
-    /// Notes that a basket holds a product, for changes of the menu to find.
-    pub async fn note_line(&self, basket: BasketId, product: ProductId) -> Result<(), sqlx::Error> {
-        sqlx::query(
-            "insert into basket_lines (product_id, basket_id) values ($1, $2)
-             on conflict (product_id, basket_id) do update set noted_at = now()",
-        )
-        .bind(product.to_string())
-        .bind(basket.to_string())
-        .execute(&self.pool)
-        .await?;
-        Ok(())
-    }
-
-    /// Since which version the menu says what it says of a product.
-    pub async fn product_version(&self, id: ProductId) -> Result<Option<i64>, sqlx::Error> {
-        sqlx::query_scalar("select version from products where product_id = $1")
-            .bind(id.to_string())
-            .fetch_optional(&self.pool)
-            .await
-    }
-
-    /// What the menu says of these; what is not known is missing.
-    pub async fn products(
-        &self,
-        ids: impl Iterator<Item = ProductId>,
-    ) -> Result<Vec<(ProductId, Product)>, sqlx::Error> {
-        let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
-        let rows: Vec<(String, Json<Product>)> =
-            sqlx::query_as("select product_id, document from products where product_id = any($1)")
-                .bind(&ids)
-                .fetch_all(&self.pool)
-                .await?;
-        let known = rows.into_iter();
-        Ok(known
-            .filter_map(|(id, Json(product))| Some((id.parse().ok()?, product)))
-            .collect())
+        let Some((version, Json(product))) = row else {
+            return Ok(None);
+        };
+        let known = Arc::new((version, product));
+        self.products.insert(id, Arc::clone(&known)).await;
+        Ok(Some(known))
     }
 
     /// Up to `limit` baskets after `after` that may hold a product, in the order of their ids.
@@ -255,24 +251,25 @@ impl Tables {
         .bind(Json(&after))
         .execute(&self.pool)
         .await?;
+        if let Ok(id) = envelope.stream.parse::<ProductId>() {
+            self.products.invalidate(&id).await;
+        }
         Ok(())
     }
 
     /// Keeps a token for the call that will need it. The first one stays: a key names one call.
-    pub async fn keep_token(&self, key: &str, order: OrderId, token: &str) -> Result<(), sqlx::Error> {
-        let kept = sqlx::query(
-            "insert into payment_tokens (provider_key, order_id, token) values ($1, $2, $3)
-             on conflict (provider_key) do nothing",
-        )
-        .bind(key)
-        .bind(order.to_string())
-        .bind(token)
-        .execute(&self.pool)
-        .await?;
-        if kept.rows_affected() == 1 {
-            self.tokens.insert(key.to_owned(), token.into()).await;
-        }
-        Ok(())
+    pub async fn keep_token(
+        &self,
+        key: &str,
+        order: OrderId,
+        token: &str,
+    ) -> Result<(), CoalesceError<sqlx::Error>> {
+        let kept = Kept {
+            key: key.to_owned(),
+            order,
+            token: token.into(),
+        };
+        self.keeper.write(kept).await
     }
 
     pub async fn token(&self, key: &str) -> Result<Option<String>, sqlx::Error> {
@@ -435,6 +432,34 @@ impl Tables {
             .await?;
         Ok(done.rows_affected())
     }
+}
+
+fn keeper(pool: &PgPool, tokens: &Cache<String, Arc<str>>) -> Coalesce<Kept, sqlx::Error> {
+    let (pool, tokens) = (pool.clone(), tokens.clone());
+    Coalesce::start(KEPT_TOGETHER, KEEP_PERIOD, move |kept| {
+        keep_tokens(pool.clone(), tokens.clone(), kept)
+    })
+}
+
+/// Of several for one key the first stays.
+async fn keep_tokens(pool: PgPool, tokens: Cache<String, Arc<str>>, kept: Vec<Kept>) -> Result<(), sqlx::Error> {
+    let keys: Vec<&str> = kept.iter().map(|kept| kept.key.as_str()).collect();
+    let orders: Vec<String> = kept.iter().map(|kept| kept.order.to_string()).collect();
+    let values: Vec<&str> = kept.iter().map(|kept| &*kept.token).collect();
+    let new: Vec<(String, String)> = sqlx::query_as(
+        "insert into payment_tokens (provider_key, order_id, token)
+         select * from unnest($1::text[], $2::text[], $3::text[])
+         on conflict (provider_key) do nothing returning provider_key, token",
+    )
+    .bind(keys)
+    .bind(orders)
+    .bind(values)
+    .fetch_all(&pool)
+    .await?;
+    for (key, token) in new {
+        tokens.insert(key, token.into()).await;
+    }
+    Ok(())
 }
 
 /// A panic elsewhere leaves the list whole: nothing panics while it is held.

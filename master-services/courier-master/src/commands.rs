@@ -46,8 +46,13 @@ impl App {
     }
 
     async fn try_on_delivery(&self, id: DeliveryId, request: Request, command: delivery::Command) -> Submitted {
-        // Nearly always this process moved it last, and whether it is the current one is checked on submitting.
-        let delivery = self.deliveries.recent(id).await.map_err(unavailable)?;
+        let opens = matches!(command, delivery::Command::Open { .. });
+        let (request, delivery) = if opens {
+            (request.starting(), None)
+        } else {
+            // Nearly always this process moved it last, and whether it is the current one is checked on submitting.
+            (request, self.deliveries.recent(id).await.map_err(unavailable)?)
+        };
         let delivery = delivery.map(|(delivery, _)| delivery);
         let party = command.party(delivery.as_ref());
         let former = command.former(delivery.as_ref());

@@ -24,7 +24,7 @@ use mesh_contracts::view::order::{Hold, Order, Ticket};
 
 pub use candidates::{Work, candidates, work};
 pub use hear::{closed, hear};
-pub use notices::{answered, job, kind_of, notice, occasion_of};
+pub use notices::{answered, job, kind_of, notice, occasion_of, shows};
 pub use policy::{Policy, Refund, RefundRule, Stage};
 pub use timers::{fire, react};
 

@@ -70,7 +70,7 @@ async fn place(State(app): State<App>, caller: Caller, Json(body): Json<PlaceFro
         return Err(Problem::not_found());
     }
     let key = CommandKey::with_id(body.order.uuid(), &wish(&body));
-    let request = Request::command(caller.actor(), key).created();
+    let request = Request::command(caller.actor(), key).created().starting();
     let (id, valid_until, asked_at) = (body.order, body.quote.valid_until, app.clock.wall());
     let placed = prepare(&app, &caller, body).await?;
     let policy = app.policy.clone();

@@ -70,7 +70,12 @@ impl App {
     async fn ask(&self, notices: &Notices, timer: Timer, occasion: Occasion) -> Result<(), BoxError> {
         let id: OrderId = timer.stream.parse()?;
         let now = self.clock.now();
-        let standing = self.orders.load(id).await?;
+        // As last known, if that shows what the notice is about; the rest is read again.
+        let recent = self.orders.recent(id).await?;
+        let standing = match recent.filter(|(order, _)| domain::shows(order, occasion)) {
+            Some(standing) => Some(standing),
+            None => self.orders.load(id).await?,
+        };
         let version = standing.as_ref().map_or(0, |(_, version)| *version);
         let job = standing.and_then(|(order, _)| domain::job(id, &order, occasion, now));
         let due = match job {
@@ -128,7 +133,8 @@ impl App {
             due: None,
             dedup: event.event_id,
         };
-        let version = self.version_of(order).await?;
+        let known = self.orders.recent(order).await.map_err(Fault::later)?;
+        let version = known.map_or(0, |(_, version)| version);
         let stored = self.retime(order, version, |append| {
             append.mark = Some(mark.clone());
             append.timers.push(settled.clone());

@@ -81,6 +81,7 @@ async fn remember(app: &App, event: &Envelope) -> Result<(), Fault> {
     };
     remembered.map_err(|err| match err {
         KnowledgeError::Database(err) => Fault::later(err),
+        KnowledgeError::Write(err) => Fault::later(err),
         KnowledgeError::Body(err) => Fault::poison(err),
     })
 }

@@ -13,6 +13,7 @@ use mesh_contracts::order::QuoteLine;
 use mesh_contracts::view;
 use mesh_contracts::view::point::{self, FoodPoint};
 use mesh_contracts::view::product::{self, Product};
+use mesh_runtime::{Coalesce, CoalesceError};
 use moka::future::Cache;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,6 +29,9 @@ const POINTS_NOW: Duration = Duration::from_millis(200);
 /// Recipes change rarely, and an order already placed keeps its own.
 const PRODUCT_FRESH: Duration = Duration::from_secs(2);
 
+/// Documents written by one statement: more than a batch of the inbox hears of at once.
+const TOGETHER_MAX: usize = 64;
+
 /// Points whose newest document is kept in memory, a few KB each: a region's. The rest are read when they are heard of.
 const POINTS_HEARD_MAX: u64 = 1_000;
 
@@ -42,6 +46,15 @@ pub struct Knowledge {
     products: Cache<ProductId, Arc<Product>>,
     /// What this process wrote last, so that the next event of a point need not read it.
     heard: Cache<String, (u64, Arc<FoodPoint>)>,
+    /// Holds of different points come in the same batch.
+    writer: Coalesce<Heard, sqlx::Error>,
+}
+
+/// A point's document after an event.
+struct Heard {
+    food_point: String,
+    version: u64,
+    point: Arc<FoodPoint>,
 }
 
 /// A stored document that does not parse, or a query that failed.
@@ -50,12 +63,19 @@ pub enum KnowledgeError {
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
+    Write(#[from] CoalesceError<sqlx::Error>),
+    #[error(transparent)]
     Body(#[from] mesh_contracts::envelope::BadBody),
 }
 
 impl Knowledge {
     pub fn new(pool: PgPool) -> Self {
+        let writer = {
+            let pool = pool.clone();
+            Coalesce::start(TOGETHER_MAX, Duration::ZERO, move |heard| write_points(pool.clone(), heard))
+        };
         Self {
+            writer,
             pool,
             points: Cache::builder().max_capacity(300).time_to_live(POINTS_FRESH).build(),
             points_now: Cache::builder().max_capacity(300).time_to_live(POINTS_NOW).build(),
@@ -117,24 +137,19 @@ impl Knowledge {
         };
         let point = view::advance(before, envelope, point::fold, point::skip)?;
         let Some(point) = point else { return Ok(()) };
-        sqlx::query(
-            "INSERT INTO points (food_point, version, country, document) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (food_point) DO UPDATE
-             SET version = EXCLUDED.version, country = EXCLUDED.country, document = EXCLUDED.document
-             WHERE points.version < EXCLUDED.version",
-        )
-        .bind(&envelope.stream)
-        .bind(envelope.version as i64)
-        .bind(point.settings.place.country.as_str())
-        .bind(Json(&point))
-        .execute(&self.pool)
-        .await?;
+        let point = Arc::new(point);
+        let heard = Heard {
+            food_point: envelope.stream.clone(),
+            version: envelope.version,
+            point: Arc::clone(&point),
+        };
+        self.writer.write(heard).await?;
         if !envelope.event_type.starts_with("hold.") {
             // Holds come by the hundred; what its people change is seen by the next order.
             self.points.invalidate(&point.settings.place.country).await;
             self.points_now.invalidate(&point.settings.place.country).await;
         }
-        let heard = (envelope.version, Arc::new(point));
+        let heard = (envelope.version, point);
         self.heard.insert(envelope.stream.clone(), heard).await;
         Ok(())
     }
@@ -200,4 +215,30 @@ impl Knowledge {
         self.products.insert(id, product.clone()).await;
         Ok(Some(product))
     }
+}
+
+/// Each point at most once: the inbox brings the events of one stream one after the other.
+async fn write_points(pool: PgPool, heard: Vec<Heard>) -> Result<(), sqlx::Error> {
+    let points: Vec<&str> = heard.iter().map(|heard| heard.food_point.as_str()).collect();
+    let versions: Vec<i64> = heard.iter().map(|heard| heard.version as i64).collect();
+    let countries: Vec<&str> = heard
+        .iter()
+        .map(|heard| heard.point.settings.place.country.as_str())
+        .collect();
+    let documents: Vec<Json<&FoodPoint>> = heard.iter().map(|heard| Json(&*heard.point)).collect();
+    sqlx::query(
+        "INSERT INTO points (food_point, version, country, document)
+         SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::jsonb[]) AS n (food_point, version, country, document)
+         ORDER BY n.food_point
+         ON CONFLICT (food_point) DO UPDATE
+         SET version = EXCLUDED.version, country = EXCLUDED.country, document = EXCLUDED.document
+         WHERE points.version < EXCLUDED.version",
+    )
+    .bind(points)
+    .bind(versions)
+    .bind(countries)
+    .bind(documents)
+    .execute(&pool)
+    .await?;
+    Ok(())
 }

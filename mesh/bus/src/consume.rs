@@ -26,7 +26,7 @@ const BATCH_MAX: usize = 128;
 
 /// Batches of one consumer come this far apart under load: what shows events may be late by so
 /// much, and what reacts to them has reacted when a person looks.
-const BATCH_PERIOD: Duration = Duration::from_millis(8);
+const BATCH_PERIOD: Duration = Duration::from_millis(12);
 
 /// Pause before a broken consumer is made again, at first.
 const REVIVE_PAUSE_MIN: Duration = Duration::from_millis(50);

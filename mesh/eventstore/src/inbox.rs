@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use jiff::SignedDuration;
 use mesh_bus::feed::Feeds;
 use mesh_bus::{Bus, Poisoned, Subscription, Verdict};
 use mesh_contracts::envelope::Envelope;
@@ -31,6 +32,14 @@ const BATCH_PERIOD: Duration = Duration::from_millis(20);
 
 /// Events fetched at once to fill a gap.
 const FILL_PAGE: usize = 200;
+
+/// Streams whose marks are kept in memory. An order's events come within the hour, most of them
+/// within minutes.
+const MARKS_MAX: u64 = 10_000;
+
+/// A first event that is older is probably sent again, as after the loss of the broker, and refusing
+/// those one by one would take longer than one look at their marks.
+const NEW_FOR: SignedDuration = SignedDuration::from_secs(10);
 
 /// Longest error kept in the quarantine.
 const ERROR_CHARS_MAX: usize = 300;
@@ -115,6 +124,9 @@ pub struct Inbox {
     bus: Bus,
     feeds: Feeds,
     consumer: Arc<str>,
+    /// How far each stream is applied, as this process last knew it. Another replica may have got
+    /// further, never less far: then the stored mark refuses what is repeated.
+    marks: moka::sync::Cache<String, u64>,
 }
 
 impl Inbox {
@@ -125,6 +137,7 @@ impl Inbox {
             bus: bus.clone(),
             feeds: feeds.clone(),
             consumer: consumer.into(),
+            marks: moka::sync::Cache::new(MARKS_MAX),
         }
     }
 
@@ -178,10 +191,7 @@ impl Inbox {
                 let is_quarantined = known.quarantined.contains(&stream);
                 async move {
                     if is_quarantined {
-                        return Applied {
-                            verdicts: done(events),
-                            ignored: None,
-                        };
+                        return Applied::quarantined(stream, events);
                     }
                     self.apply_stream(stream, standing, events, handle).await
                 }
@@ -192,7 +202,11 @@ impl Inbox {
         let unmarked = self.mark_ignored(&applied).await;
         let mut verdicts = vec![Verdict::Done; size];
         for applied in applied {
-            let unmarked = applied.ignored.and_then(|mark| unmarked.get(&mark.stream));
+            let unmarked = unmarked.get(&applied.stream);
+            match applied.mark.filter(|_| unmarked.is_none()) {
+                Some(mark) => self.marks.insert(applied.stream, mark),
+                None => self.marks.invalidate(&applied.stream),
+            }
             for (index, verdict) in applied.verdicts {
                 verdicts[index] = match (verdict, unmarked) {
                     (Verdict::Done, Some(why)) => why.clone(),
@@ -206,7 +220,7 @@ impl Inbox {
     /// Sets the bare marks of a whole batch in one commit, since most events mean nothing to most masters; tells by
     /// stream what becomes of those whose mark was not set.
     async fn mark_ignored(&self, applied: &[Applied]) -> HashMap<String, Verdict> {
-        let marks: Vec<Mark> = applied.iter().filter_map(|applied| applied.ignored.clone()).collect();
+        let marks: Vec<Mark> = applied.iter().filter_map(|applied| self.bare_mark(applied)).collect();
         let appends = marks.iter().cloned().map(Append::mark).collect();
         let stored = self.store.append_run(appends).await;
         let unmarked = marks.into_iter().zip(stored).filter_map(|(mark, stored)| match stored {
@@ -243,12 +257,20 @@ impl Inbox {
             failed = applied.is_err();
             verdicts.push((index, verdict(applied)));
         }
-        let ignored = standing.ignored.map(|version| Mark {
-            consumer: self.consumer.to_string(),
+        Applied {
             stream,
-            version,
-        });
-        Applied { verdicts, ignored }
+            verdicts,
+            mark: (!failed).then_some(standing.mark),
+            ignored: standing.ignored,
+        }
+    }
+
+    fn bare_mark(&self, applied: &Applied) -> Option<Mark> {
+        Some(Mark {
+            consumer: self.consumer.to_string(),
+            stream: applied.stream.clone(),
+            version: applied.ignored?,
+        })
     }
 
     /// Applies what lies between the mark and `version`, from the owner's feed.
@@ -271,11 +293,31 @@ impl Inbox {
         Ok(())
     }
 
+    /// What is remembered, and what the database says of the rest. A stream that has just begun is
+    /// new to us, or else its stored mark refuses what is repeated.
     async fn known(&self, batch: &[Envelope]) -> Result<Known, sqlx::Error> {
-        let streams: HashSet<&str> = batch.iter().map(|event| event.stream.as_str()).collect();
+        let now = self.store.clock().wall();
+        let starts = |event: &&Envelope| event.version == 1 && now.duration_since(event.recorded_at) < NEW_FOR;
+        let starting: HashSet<&str> = batch.iter().filter(starts).map(|event| event.stream.as_str()).collect();
+        let mut known = Known::default();
+        let mut unknown = HashSet::new();
+        for event in batch {
+            let stream = event.stream.as_str();
+            if let Some(mark) = self.marks.get(stream) {
+                known.marks.insert(stream.to_owned(), mark);
+            } else if !starting.contains(stream) {
+                unknown.insert(stream);
+            }
+        }
+        if !unknown.is_empty() {
+            self.look(&mut known, unknown).await?;
+        }
+        Ok(known)
+    }
+
+    async fn look(&self, known: &mut Known, streams: HashSet<&str>) -> Result<(), sqlx::Error> {
         let streams: Vec<&str> = streams.into_iter().collect();
-        // One look for both: this is asked for every batch of every context. Lateral, with a fence,
-        // so that no plan ever reads the inbox from its beginning.
+        // One look for both. Lateral, with a fence, so that no plan ever reads the inbox from its beginning.
         let rows: Vec<(String, Option<i64>, bool)> = sqlx::query_as(
             "select s.stream, i.version, q.stream is not null
              from unnest($2::text[]) s(stream)
@@ -288,14 +330,13 @@ impl Inbox {
         .bind(&streams)
         .fetch_all(self.store.pool())
         .await?;
-        let mut known = Known::default();
         for (stream, version, is_quarantined) in rows {
             if is_quarantined {
                 known.quarantined.insert(stream.clone());
             }
             known.marks.insert(stream, version.map_or(0, unsigned));
         }
-        Ok(known)
+        Ok(())
     }
 
     async fn quarantine(&self, poisoned: Poisoned) -> Result<(), BoxError> {
@@ -329,8 +370,25 @@ struct Standing {
 
 /// What became of one stream's events.
 struct Applied {
+    stream: String,
     verdicts: Vec<(usize, Verdict)>,
-    ignored: Option<Mark>,
+    /// How far it is applied; `None` if not everything was.
+    mark: Option<u64>,
+    /// The version of the bare mark that is still to be set.
+    ignored: Option<u64>,
+}
+
+impl Applied {
+    /// Nothing is, and nothing comes again.
+    fn quarantined(stream: String, events: Vec<(usize, Envelope)>) -> Self {
+        let verdicts = events.into_iter().map(|(index, _)| (index, Verdict::Done));
+        Self {
+            stream,
+            verdicts: verdicts.collect(),
+            mark: None,
+            ignored: None,
+        }
+    }
 }
 
 async fn apply<H, Fut>(standing: &mut Standing, event: Envelope, handle: &H) -> Result<(), Fault>
@@ -356,10 +414,6 @@ where
 struct Known {
     marks: HashMap<String, u64>,
     quarantined: HashSet<String>,
-}
-
-fn done(events: Vec<(usize, Envelope)>) -> Vec<(usize, Verdict)> {
-    events.into_iter().map(|(index, _)| (index, Verdict::Done)).collect()
 }
 
 fn verdict(applied: Result<(), Fault>) -> Verdict {

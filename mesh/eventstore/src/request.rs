@@ -28,6 +28,9 @@ pub struct Request {
     pub status: u16,
     /// W3C trace context.
     pub traceparent: Option<String>,
+    /// The stream is most likely not there yet, so nothing is read before deciding. If it is, the
+    /// version check finds out, and it is read then.
+    pub starts: bool,
 }
 
 /// A command's identity and the fingerprint of what it asks.
@@ -115,6 +118,7 @@ impl Request {
             if_match: None,
             status: 200,
             traceparent: mesh_runtime::telemetry::traceparent(),
+            starts: false,
         }
     }
 
@@ -168,6 +172,13 @@ impl Request {
     #[must_use]
     pub fn if_match(mut self, status_version: Option<u64>) -> Self {
         self.if_match = status_version;
+        self
+    }
+
+    /// Starts the stream, most likely: it is not looked for first.
+    #[must_use]
+    pub fn starting(mut self) -> Self {
+        self.starts = true;
         self
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use mesh_runtime::{Clock, Settings};
-use sqlx::ConnectOptions as _;
+use sqlx::{ConnectOptions as _, Connection as _};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Postgres, Transaction};
 use tokio::sync::{Notify, watch};
@@ -57,6 +57,10 @@ const MAINTENANCE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Longest wait for a connection of the pool; the callers' own deadlines are about as long.
 const POOL_WAIT: Duration = Duration::from_secs(3);
 
+/// A connection that rested for less is lent without asking whether it is still there: the pool
+/// asked when it came back, and each question is a round trip of its own.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
+
 /// One master's events and what belongs to them. Clones share everything.
 #[derive(Clone)]
 pub struct Store {
@@ -103,6 +107,15 @@ impl Store {
         let pool = PgPoolOptions::new()
             .max_connections(config.pool_size)
             .acquire_timeout(POOL_WAIT)
+            .test_before_acquire(false)
+            .before_acquire(|connection, rested| {
+                Box::pin(async move {
+                    if rested.idle_for >= TRUSTED_FOR {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_with(serving.clone())
             .await?;
         let signals = Arc::new(Signals {

@@ -6,6 +6,7 @@
 pub mod settings;
 
 pub mod clock;
+pub mod coalesce;
 pub mod pace;
 pub mod process;
 pub mod shutdown;
@@ -27,6 +28,7 @@ pub mod problem;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 pub use clock::Clock;
+pub use coalesce::{Coalesce, CoalesceError};
 pub use pace::Pace;
 pub use problem::Problem;
 pub use settings::Settings;

@@ -45,6 +45,12 @@ pub fn occasion_of(kind: &str) -> Option<Occasion> {
     Occasion::ALL.into_iter().find(|occasion| kind_of(*occasion) == kind)
 }
 
+/// Whether what a job says of this occasion can be read off this state: the total stands from the beginning, what is
+/// due in the end only from then on.
+pub fn shows(order: &Order, occasion: Occasion) -> bool {
+    occasion == Occasion::Paid || order.status.is_terminal()
+}
+
 /// The job: ids, a code and an amount. `None` once nobody wants to know any more.
 pub fn job(id: OrderId, order: &Order, occasion: Occasion, now: Timestamp) -> Option<Job> {
     if now.duration_since(order.placed_at) > WORTH_TELLING {

@@ -46,11 +46,18 @@ impl<A: Aggregate> Inner<A> {
     /// Answers the run's requests, and returns those to be decided again, in order.
     pub(super) async fn carry_out(&self, stream: &str, mut run: Vec<Queued<A>>) -> Vec<Queued<A>> {
         let kept = self.states.get(stream);
-        let mut is_fresh = kept.is_none();
+        let starts = run
+            .iter()
+            .all(|queued| queued.conflicts == 0 && queued.job.request().starts);
+        let mut is_fresh = false;
         let before = match kept {
             Some(kept) => kept,
+            None if starts => Arc::new(Standing::nothing()),
             None => match self.fresh(stream).await {
-                Ok(standing) => standing,
+                Ok(standing) => {
+                    is_fresh = true;
+                    standing
+                }
                 Err(err) => return fail(run, &err),
             },
         };

@@ -151,6 +151,31 @@ async fn duplicates_and_wrong_order_have_one_effect_each_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_first_event_that_comes_again_to_a_process_without_memory_has_one_effect() {
+    let stage = Stage::new();
+    let mut scene = Scene::set(&stage).await;
+    let events = scene.events(2).await;
+    let id = events[0].stream.clone();
+    scene.publish(&events[0]).await;
+    let (before, _) = scene.listen();
+    scene.stands_at(&id, 1).await;
+    before.trigger();
+
+    let feeds = feeds(scene.owner.store());
+    scene.inbox = Inbox::new(scene.listener.store(), &scene.bus, &feeds, CONSUMER);
+    let again = Envelope {
+        event_id: uuid::Uuid::now_v7(),
+        ..events[0].clone()
+    };
+    scene.publish(&again).await;
+    scene.publish(&events[1]).await;
+    let (shutdown, _) = scene.listen();
+    scene.stands_at(&id, 2).await;
+    assert_eq!(versions(scene.listener.store(), &id).await, [1, 2]);
+    scene.end(shutdown).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gap_is_filled_from_the_owners_feed() {
     let stage = Stage::new();
     let scene = Scene::set(&stage).await;

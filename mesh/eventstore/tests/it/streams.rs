@@ -219,3 +219,23 @@ async fn many_transactions_at_once_do_not_wait_for_each_others_connections() {
     join_all(opening).await;
     assert_eq!(count(streams.store(), "select count(*) from events").await, 40);
 }
+
+#[tokio::test]
+async fn who_takes_a_stream_for_new_still_decides_on_what_it_is() {
+    let stage = Stage::new();
+    let database = migrated(&stage).await;
+    let here: Streams<Tally> = Streams::new(connect(&database).await);
+    let there: Streams<Tally> = Streams::new(connect(&database).await);
+    let id = new_id();
+    there.submit(&id, anyone(), open(1)).await.expect("a new tally");
+
+    // Accepted on nothing and in conflict with what stands there, then decided on that.
+    let opened = here.submit(&id, anyone().starting(), open(5)).await;
+    assert!(matches!(opened, Err(SubmitError::Rejected(Refusal::AlreadyOpen))), "{opened:?}");
+    // Refused on nothing, which is not what stands there.
+    let other = new_id();
+    there.submit(&other, anyone(), open(1)).await.expect("a new tally");
+    here.submit(&other, anyone().starting(), add(1)).await.expect("it fits");
+    let refused = here.submit(new_id(), anyone().starting(), add(1)).await;
+    assert!(matches!(refused, Err(SubmitError::Rejected(Refusal::NotOpen))));
+}
