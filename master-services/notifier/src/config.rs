@@ -69,7 +69,7 @@ impl Config {
     pub fn from_settings(settings: &mut Settings) -> Self {
         let common = Common::from_settings(settings);
         let store = StoreConfig {
-            // A job holds a connection while its mail is handed in; the relay and the feed need theirs.
+            // A batch holds a connection while its mails are handed in; the relay and the feed need theirs.
             pool_size: LANES as u32 + 3,
             // Events come with the sent log, in transactions of their own.
             batchers: 1,

@@ -10,13 +10,15 @@ use mesh_contracts::view::notification::Notifications;
 
 pub use words::{Words, words};
 
-/// What follows from an attempt to tell: nothing if the customer has been told, or cannot be.
-pub fn settle(told: Option<&Notifications>, occasion: Occasion, failure: Option<Failure>) -> Vec<Event> {
-    if told.is_some_and(|told| told.settled.contains_key(&occasion)) {
-        return Vec::new();
-    }
-    vec![match failure {
+/// Whether the customer has been told, or cannot be.
+pub fn is_settled(told: Option<&Notifications>, occasion: Occasion) -> bool {
+    told.is_some_and(|told| told.settled.contains_key(&occasion))
+}
+
+/// What follows from an attempt to tell.
+pub fn settle(occasion: Occasion, failure: Option<Failure>) -> Event {
+    match failure {
         None => Event::Sent { occasion },
         Some(reason) => Event::Failed { occasion, reason },
-    }]
+    }
 }

@@ -1,7 +1,7 @@
 //! Why a notification is not settled yet: whose fault that is, and whether it counts as a try.
 
 use mesh_bus::{BoxError, Verdict};
-use mesh_eventstore::SubmitError;
+use mesh_eventstore::AppendError;
 
 /// It will be tried again. What no try can help is no error: it is said as an event.
 #[derive(Debug, thiserror::Error)]
@@ -37,8 +37,8 @@ impl From<sqlx::Error> for Error {
     }
 }
 
-impl From<SubmitError<std::convert::Infallible>> for Error {
-    fn from(err: SubmitError<std::convert::Infallible>) -> Self {
+impl From<AppendError> for Error {
+    fn from(err: AppendError) -> Self {
         Self::away("postgres", err)
     }
 }

@@ -1,4 +1,6 @@
-//! The recipient, asked of user-master at sending and forgotten after it.
+//! The recipients, asked of user-master at sending and forgotten after it.
+
+use std::collections::{BTreeSet, HashMap};
 
 use mesh_contracts::api::Contact;
 use mesh_contracts::id::UserId;
@@ -18,13 +20,10 @@ impl People {
         Self { client, user_master }
     }
 
-    /// How to write to somebody; `None` if there is no such person any more.
-    pub async fn contact(&self, person: UserId) -> Result<Option<Contact>, Error> {
-        let path = format!("/people/{person}/contact");
-        match self.client.get_json(&self.user_master, &path).await {
-            Ok(contact) => Ok(Some(contact)),
-            Err(err) if err.status().is_some_and(|status| status.as_u16() == 404) => Ok(None),
-            Err(err) => Err(Error::away("user-master", err)),
-        }
+    /// How to write to these people, those of them who are still there.
+    pub async fn contacts(&self, people: &BTreeSet<UserId>) -> Result<HashMap<UserId, Contact>, Error> {
+        let asked = self.client.post_json(&self.user_master, "/contacts", people);
+        let contacts: Vec<Contact> = asked.await.map_err(|err| Error::away("user-master", err))?;
+        Ok(contacts.into_iter().map(|contact| (contact.person, contact)).collect())
     }
 }

@@ -65,11 +65,11 @@ pub fn router(app: App) -> Router {
         .route("/people/{id}", get(profile))
         .route("/people/{id}/addresses/{address}", get(address))
         .route_layer(peer::allow(READERS));
-    let contact = Router::new()
-        .route("/people/{id}/contact", get(contact))
+    let contacts = Router::new()
+        .route("/contacts", post(contacts))
         .route_layer(peer::allow(WRITERS));
     let feed = feed::routes(app.store.clone()).route_layer(peer::allow(FEED_READERS));
-    server::with_layers(commands.merge(personal).merge(contact).merge(feed).with_state(app))
+    server::with_layers(commands.merge(personal).merge(contacts).merge(feed).with_state(app))
 }
 
 async fn register(
@@ -192,9 +192,10 @@ async fn profile(State(app): State<App>, Path(id): Path<UserId>) -> Result<Json<
     profile.map(Json).ok_or_else(Problem::not_found)
 }
 
-async fn contact(State(app): State<App>, Path(id): Path<UserId>) -> Result<Json<Contact>, Problem> {
-    let contact = store::contact(app.store.pool(), id).await.map_err(unavailable)?;
-    contact.map(Json).ok_or_else(Problem::not_found)
+/// Who is not in the answer is not there any more. Asked by `POST`, so that a long list is no long path.
+async fn contacts(State(app): State<App>, Json(people): Json<Vec<UserId>>) -> Result<Json<Vec<Contact>>, Problem> {
+    let contacts = store::contacts(app.store.pool(), &people).await;
+    contacts.map(Json).map_err(unavailable)
 }
 
 async fn address(

@@ -189,18 +189,21 @@ pub async fn profile(pool: &PgPool, id: UserId) -> Result<Option<Profile>, sqlx:
     }))
 }
 
-/// How to write to a person.
-pub async fn contact(pool: &PgPool, id: UserId) -> Result<Option<Contact>, sqlx::Error> {
-    sqlx::query("select name, email, language from people where person = $1")
-        .bind(id.to_string())
+/// How to write to those of these people who are there.
+pub async fn contacts(pool: &PgPool, people: &[UserId]) -> Result<Vec<Contact>, sqlx::Error> {
+    let people: Vec<String> = people.iter().map(UserId::to_string).collect();
+    sqlx::query("select person, name, email, language from people where person = any($1)")
+        .bind(people)
         .try_map(|row: PgRow| {
+            let person: String = row.try_get("person")?;
             Ok(Contact {
+                person: person.parse().map_err(unreadable)?,
                 name: row.try_get("name")?,
                 email: row.try_get("email")?,
                 language: language(&row)?,
             })
         })
-        .fetch_optional(pool)
+        .fetch_all(pool)
         .await
 }
 

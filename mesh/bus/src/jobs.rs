@@ -20,6 +20,7 @@ use mesh_contracts::subject::Queue;
 use mesh_runtime::Shutdown;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, Interval};
 
 use crate::streams::{self, ENSURE_TIMEOUT, EVENT_AGE_MAX};
@@ -41,7 +42,7 @@ const PULL_EXPIRES: Duration = Duration::from_secs(10);
 /// Jobs out at once over all replicas of a worker.
 const UNACKED_MAX: i64 = 256;
 
-/// Jobs worked on at once unless told otherwise.
+/// Jobs, or batches of them, worked on at once unless told otherwise.
 const LANES: usize = 4;
 
 /// Tries of a job that may be to blame, unless told otherwise.
@@ -115,6 +116,8 @@ impl Job {
 pub struct Work {
     queue: Queue,
     lanes: usize,
+    batch_max: usize,
+    gather: Duration,
     tries_max: u64,
     backoff: (Duration, Duration),
 }
@@ -126,15 +129,27 @@ impl Work {
         Self {
             queue,
             lanes: LANES,
+            batch_max: 1,
+            gather: Duration::ZERO,
             tries_max: TRIES_MAX,
             backoff: (BACKOFF_MIN, BACKOFF_MAX),
         }
     }
 
-    /// Works on so many jobs at once.
+    /// Works on so many jobs at once, or on so many batches.
     #[must_use]
     pub fn lanes(mut self, lanes: usize) -> Self {
         self.lanes = lanes.max(1);
+        self
+    }
+
+    /// Hands over up to `max` jobs together: the first, and what is there `gather` (at most a second or so) after
+    /// it. One by one unless told otherwise.
+    #[must_use]
+    pub fn batch(mut self, max: usize, gather: Duration) -> Self {
+        self.batch_max = max.max(1);
+        // What is gathered lies in our hands before the broker is told that it does.
+        self.gather = gather.min(PROGRESS_PERIOD);
         self
     }
 
@@ -211,25 +226,30 @@ impl Bus {
         })
     }
 
-    /// Hands each job of the queue to `handle`, a few at a time, and settles it by the verdict:
+    /// Hands the jobs of the queue to `handle`, in batches if `work` says so, a few at a time, and settles each by its
+    /// own verdict, of which `handle` gives one per job in their order:
     /// - `Done`: the broker forgets it.
     /// - `Later`: kept in hand and tried again with short pauses, without end and without
-    ///   counting: something it needs is away, and the next job would fare no better.
+    ///   counting: something it needs is away, and the next job would fare no better. Those of a
+    ///   batch are tried again together.
     /// - `Retry`: goes back to the broker for a pause that grows, so that it is in nobody's way;
     ///   after the last try it is a dead letter.
     /// - `Poison`: a dead letter at once.
     ///
+    /// A batch over which `handle` panics is handed over again, each job alone, to find out which is to blame.
     /// The broker counts how often it hands a job out, so the tries survive a restart; one that
-    /// killed its worker counts. Survives errors and a restarted or wiped broker; returns only on shutdown.
+    /// killed its worker counts, and so does what was in hand with it. Survives errors and a restarted or wiped
+    /// broker; returns only on shutdown.
     pub async fn work<H, Fut>(&self, work: Work, shutdown: Shutdown, handle: H)
     where
-        H: Fn(Job) -> Fut + Send + Sync,
-        Fut: Future<Output = Verdict> + Send,
+        H: Fn(Vec<Job>) -> Fut + Send + Sync,
+        Fut: Future<Output = Vec<Verdict>> + Send,
     {
         let lane = Lane {
             bus: self,
             work: &work,
             shutdown: &shutdown,
+            turn: &Mutex::new(()),
             handle: &handle,
         };
         join_all((0..work.lanes).map(|_| lane.run())).await;
@@ -245,19 +265,34 @@ impl Bus {
     }
 }
 
-/// Takes one job after another. Asks for one at a time: what waited in our hands for its turn
+/// Takes one batch after another. Asks for no more than it works on next: what waited in our hands for its turn
 /// would be late at the broker and count as a try.
 struct Lane<'a, H> {
     bus: &'a Bus,
     work: &'a Work,
     shutdown: &'a Shutdown,
+    /// Held by the lane that asks the broker: two that gathered at once would have half a batch each.
+    turn: &'a Mutex<()>,
     handle: &'a H,
+}
+
+/// A job in a lane's hands.
+struct Held {
+    message: Message,
+    job: Job,
+}
+
+/// A job that is given up, or a message that is none.
+struct Lost {
+    message: Message,
+    job: Option<Job>,
+    reason: String,
 }
 
 impl<H, Fut> Lane<'_, H>
 where
-    H: Fn(Job) -> Fut + Send + Sync,
-    Fut: Future<Output = Verdict> + Send,
+    H: Fn(Vec<Job>) -> Fut + Send + Sync,
+    Fut: Future<Output = Vec<Verdict>> + Send,
 {
     async fn run(&self) {
         let mut pause = REVIVE_PAUSE_MIN;
@@ -280,7 +315,8 @@ where
         let mut connections = self.bus.connections();
         connections.mark_unchanged();
         loop {
-            let mut jobs = consumer
+            let turn = self.turn.lock().await;
+            let mut first = consumer
                 .batch()
                 .max_messages(1)
                 .expires(PULL_EXPIRES)
@@ -289,12 +325,15 @@ where
             let message = tokio::select! {
                 () = self.shutdown.triggered() => return Ok(()),
                 Ok(()) = connections.changed() => return Err("connection was made anew".into()),
-                message = jobs.next() => message,
+                message = first.next() => message,
             };
             if let Some(message) = message {
-                let message = message?;
+                let mut messages = vec![message?];
+                let since = Instant::now();
                 alive();
-                self.settle(message).await;
+                self.gather(&consumer, &mut messages).await;
+                drop(turn);
+                self.settle(messages, since).await;
             } else if !self.bus.is_connected() {
                 return Err("bus is away".into());
             } else {
@@ -302,6 +341,33 @@ where
                 consumer.get_info().await?;
                 alive();
             }
+        }
+    }
+
+    /// Adds what has come a little after the first.
+    async fn gather(&self, consumer: &PullConsumer, messages: &mut Vec<Message>) {
+        let more = self.work.batch_max - messages.len();
+        if more == 0 {
+            return;
+        }
+        let info = messages.first().and_then(|first| first.info().ok());
+        // Nothing is gained by waiting for what is there.
+        if info.is_none_or(|info| info.pending < more as u64) {
+            tokio::select! {
+                () = self.shutdown.triggered() => return,
+                () = tokio::time::sleep(self.work.gather) => {}
+            }
+        }
+        let fetching = async {
+            let mut fetched = consumer.fetch().max_messages(more).messages().await?;
+            while let Some(message) = fetched.next().await {
+                messages.push(message?);
+            }
+            Ok::<_, BoxError>(())
+        };
+        // Whatever is wrong is wrong again at the next request, when nothing is in hand.
+        if !matches!(tokio::time::timeout(PROGRESS_PERIOD, fetching).await, Ok(Ok(()))) {
+            tracing::debug!(queue = self.work.queue.as_str(), "batch is smaller than it could be");
         }
     }
 
@@ -325,47 +391,86 @@ where
         Ok(consumer)
     }
 
-    async fn settle(&self, message: Message) {
-        let mut progress = tokio::time::interval_at(Instant::now() + PROGRESS_PERIOD, PROGRESS_PERIOD);
-        let job = match self.read(&message) {
-            Ok(job) => job,
-            Err(err) => {
-                tracing::error!(queue = self.work.queue.as_str(), error = %err, "unreadable job");
-                return self.insist(&message, &mut progress, None, &err.to_string()).await;
-            }
-        };
+    async fn settle(&self, messages: Vec<Message>, since: Instant) {
+        let mut progress = tokio::time::interval_at(since + PROGRESS_PERIOD, PROGRESS_PERIOD);
+        let (mut held, mut lost) = self.sort(messages);
         let mut pause = AWAY_PAUSE_MIN;
         let mut waits = false;
         loop {
-            match keeping(&message, &mut progress, self.judge(&job)).await {
-                Verdict::Done => return tell(&message, AckKind::Ack).await,
-                Verdict::Later(reason) => {
-                    // Said once per job: what is away may be away for hours.
-                    if !std::mem::replace(&mut waits, true) {
-                        tracing::warn!(queue = self.work.queue.as_str(), job.about = %job.about, reason, "job waits");
+            let verdicts = keeping(&in_hand(&held, &lost), &mut progress, self.judge(&held)).await;
+            let mut away = None;
+            let mut later = Vec::new();
+            for (Held { message, job }, verdict) in held.into_iter().zip(verdicts) {
+                match verdict {
+                    Verdict::Done => tell(&message, AckKind::Ack).await,
+                    Verdict::Later(reason) => {
+                        away = Some(reason);
+                        later.push(Held { message, job });
                     }
-                    let go_on = self.pause(&mut pause, AWAY_PAUSE_MAX);
-                    if !keeping(&message, &mut progress, go_on).await {
-                        return tell(&message, AckKind::Nak(None)).await;
+                    Verdict::Retry(reason) if !job.is_last_try => {
+                        let rest = self.work.rest_after(job.attempt);
+                        tracing::warn!(
+                            queue = self.work.queue.as_str(), job.about = %job.about, job.attempt,
+                            error = reason, "job failed, coming again"
+                        );
+                        tell(&message, AckKind::Nak(Some(rest))).await;
                     }
-                }
-                Verdict::Retry(reason) if !job.is_last_try => {
-                    let rest = self.work.rest_after(job.attempt);
-                    tracing::warn!(
-                        queue = self.work.queue.as_str(), job.about = %job.about, job.attempt,
-                        error = reason, "job failed, coming again"
-                    );
-                    return tell(&message, AckKind::Nak(Some(rest))).await;
-                }
-                Verdict::Retry(reason) | Verdict::Poison(reason) => {
-                    tracing::error!(
-                        queue = self.work.queue.as_str(), job.about = %job.about, job.attempt,
-                        error = reason, "job given up"
-                    );
-                    return self.insist(&message, &mut progress, Some(&job), &reason).await;
+                    Verdict::Retry(reason) | Verdict::Poison(reason) => {
+                        tracing::error!(
+                            queue = self.work.queue.as_str(), job.about = %job.about, job.attempt,
+                            error = reason, "job given up"
+                        );
+                        let job = Some(job);
+                        lost.push(Lost { message, job, reason });
+                    }
                 }
             }
+            let burying = join_all(lost.iter().map(|lost| self.insist(lost)));
+            keeping(&in_hand(&later, &lost), &mut progress, burying).await;
+            lost.clear();
+            let Some(reason) = away else {
+                return;
+            };
+            // Said once per batch: what is away may be away for hours.
+            if !std::mem::replace(&mut waits, true) {
+                tracing::warn!(
+                    queue = self.work.queue.as_str(),
+                    jobs = later.len(),
+                    reason,
+                    "jobs wait"
+                );
+            }
+            let go_on = self.pause(&mut pause, AWAY_PAUSE_MAX);
+            if !keeping(&in_hand(&later, &[]), &mut progress, go_on).await {
+                for held in &later {
+                    tell(&held.message, AckKind::Nak(None)).await;
+                }
+                return;
+            }
+            held = later;
         }
+    }
+
+    /// What can be handed over, and what cannot.
+    fn sort(&self, messages: Vec<Message>) -> (Vec<Held>, Vec<Lost>) {
+        let (mut held, mut lost) = (Vec::new(), Vec::new());
+        for message in messages {
+            let (job, reason) = match self.read(&message) {
+                Ok(job) if job.attempt <= self.work.tries_max.saturating_add(DEATHS_MAX) => {
+                    held.push(Held { message, job });
+                    continue;
+                }
+                Ok(job) => (Some(job), "no worker survives it".to_owned()),
+                Err(err) => (None, err.to_string()),
+            };
+            tracing::error!(
+                queue = self.work.queue.as_str(),
+                error = reason,
+                "job cannot be handed over"
+            );
+            lost.push(Lost { message, job, reason });
+        }
+        (held, lost)
     }
 
     fn read(&self, message: &Message) -> Result<Job, BoxError> {
@@ -383,24 +488,43 @@ where
         })
     }
 
-    /// A panic is the job's fault until proven otherwise.
-    async fn judge(&self, job: &Job) -> Verdict {
-        if job.attempt > self.work.tries_max.saturating_add(DEATHS_MAX) {
-            return Verdict::Poison("no worker survives it".into());
+    /// One verdict for each. A panic is the job's fault until proven otherwise; that of several proves nothing.
+    async fn judge(&self, held: &[Held]) -> Vec<Verdict> {
+        let jobs: Vec<Job> = held.iter().map(|held| held.job.clone()).collect();
+        if jobs.is_empty() {
+            return Vec::new();
         }
-        let handling = AssertUnwindSafe(async { (self.handle)(job.clone()).await });
-        handling
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|_| Verdict::Retry("handler panicked".into()))
+        if let Some(verdicts) = self.hand_over(jobs.clone()).await {
+            return verdicts;
+        }
+        let mut verdicts = Vec::new();
+        for job in jobs {
+            let alone = if held.len() > 1 {
+                self.hand_over(vec![job]).await
+            } else {
+                None
+            };
+            verdicts.extend(alone.unwrap_or_else(|| vec![Verdict::Retry("handler panicked".into())]));
+        }
+        verdicts
+    }
+
+    /// `None`: the handler panicked.
+    async fn hand_over(&self, jobs: Vec<Job>) -> Option<Vec<Verdict>> {
+        let count = jobs.len();
+        let handling = AssertUnwindSafe(async { (self.handle)(jobs).await });
+        let mut verdicts = handling.catch_unwind().await.ok()?;
+        verdicts.resize_with(count, || Verdict::Retry("handler gave no verdict".into()));
+        Some(verdicts)
     }
 
     /// Buries again and again until it succeeds, then acknowledges; gives up only on shutdown.
-    async fn insist(&self, message: &Message, progress: &mut Interval, job: Option<&Job>, reason: &str) {
+    async fn insist(&self, lost: &Lost) {
         let queue = self.work.queue;
+        let Lost { message, job, reason } = lost;
         let letter = DeadLetter {
-            event_id: job.map(|job| job.id.clone()),
-            stream: job.map(|job| job.about.clone()),
+            event_id: job.as_ref().map(|job| job.id.clone()),
+            stream: job.as_ref().map(|job| job.about.clone()),
             event_type: Some(JOB_TYPE.to_owned()),
             ..DeadLetter::unreadable(queue.context(), queue.worker(), reason)
         };
@@ -408,12 +532,11 @@ where
         let message_id = format!("{}/{sequence}", queue.as_str());
         let mut pause = AWAY_PAUSE_MIN;
         loop {
-            let burying = self.bus.bury(&letter, message_id.clone());
-            match keeping(message, progress, burying).await {
+            match self.bus.bury(&letter, message_id.clone()).await {
                 Ok(()) => return tell(message, AckKind::Ack).await,
                 Err(err) => tracing::warn!(queue = queue.as_str(), error = %err, "dead letter not kept yet"),
             }
-            if !keeping(message, progress, self.pause(&mut pause, AWAY_PAUSE_MAX)).await {
+            if !self.pause(&mut pause, AWAY_PAUSE_MAX).await {
                 return;
             }
         }
@@ -430,13 +553,21 @@ where
     }
 }
 
-/// Does some work on a job, and tells the broker from time to time that it is in our hands.
-async fn keeping<T>(message: &Message, progress: &mut Interval, work: impl Future<Output = T>) -> T {
+/// The messages of which the broker is to be told that we have them.
+fn in_hand<'a>(held: &'a [Held], lost: &'a [Lost]) -> Vec<&'a Message> {
+    let held = held.iter().map(|held| &held.message);
+    held.chain(lost.iter().map(|lost| &lost.message)).collect()
+}
+
+/// Does some work on jobs, and tells the broker from time to time that they are in our hands.
+async fn keeping<T>(messages: &[&Message], progress: &mut Interval, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     loop {
         tokio::select! {
             done = &mut work => return done,
-            _ = progress.tick() => tell(message, AckKind::Progress).await,
+            _ = progress.tick() => for message in messages {
+                tell(message, AckKind::Progress).await;
+            },
         }
     }
 }

@@ -209,6 +209,8 @@ pub struct Profile {
 /// How to write to a person; told to notifier alone, at sending.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contact {
+    /// Whose.
+    pub person: UserId,
     /// As registered or changed.
     pub name: String,
     /// As registered.

@@ -25,10 +25,19 @@ impl Store {
         self.history_after(stream, 0).await
     }
 
-    /// Every event of a stream after `version`.
+    /// Every event of a stream after `version`, read page by page.
     pub async fn history_after(&self, stream: &str, version: u64) -> Result<Vec<Envelope>, sqlx::Error> {
         let mut connection = self.pool().acquire().await?;
-        history_after(&mut connection, stream, version).await
+        let mut events: Vec<Envelope> = Vec::new();
+        loop {
+            let after = events.last().map_or(version, |event| event.version);
+            let page = stream_page(&mut connection, stream, after, PAGE).await?;
+            let is_last = page.len() < PAGE as usize;
+            events.extend(page);
+            if is_last {
+                return Ok(events);
+            }
+        }
     }
 
     /// Up to `limit` events of a stream after `version`.
@@ -66,22 +75,26 @@ impl Store {
     }
 }
 
-/// Every event of a stream after `version`, read page by page.
-pub(crate) async fn history_after(
+/// Every event of each stream after its version, each stream's in their order.
+pub(crate) async fn histories_after(
     connection: &mut PgConnection,
-    stream: &str,
-    version: u64,
+    streams: &[String],
+    versions: &[i64],
 ) -> Result<Vec<Envelope>, sqlx::Error> {
-    let mut events: Vec<Envelope> = Vec::new();
-    loop {
-        let after = events.last().map_or(version, |event| event.version);
-        let page = stream_page(connection, stream, after, PAGE).await?;
-        let is_last = page.len() < PAGE as usize;
-        events.extend(page);
-        if is_last {
-            return Ok(events);
-        }
-    }
+    sqlx::query(concat!(
+        "select ",
+        envelope_columns!(),
+        " from unnest($1::text[], $2::bigint[]) as w (stream, version)
+          cross join lateral (
+              select * from events where stream_id = w.stream and version > w.version offset 0
+          ) e
+          order by e.stream_id, e.version"
+    ))
+    .bind(streams)
+    .bind(versions)
+    .try_map(|row| envelope(&row))
+    .fetch_all(connection)
+    .await
 }
 
 async fn stream_page(

@@ -135,7 +135,11 @@ impl Session {
         let Some(from) = self.from.clone().filter(|_| !self.to.is_empty()) else {
             return self.say("503 from whom, and to whom?").await;
         };
-        if self.office.mood() == Mood::Stalling {
+        if self
+            .to
+            .iter()
+            .any(|to| mood_towards(to, self.office.mood()) == Mood::Stalling)
+        {
             // The sender's patience ends it, or ours.
             tokio::time::sleep(SILENCE_MAX).await;
             return Err(io::ErrorKind::TimedOut.into());
@@ -217,6 +221,8 @@ fn mood_towards(to: &str, mood: Mood) -> Mood {
         Mood::Refusing
     } else if to.starts_with("put-off") {
         Mood::PuttingOff
+    } else if to.starts_with("stalling") {
+        Mood::Stalling
     } else {
         mood
     }

@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::routing::get;
+use axum::extract::State;
+use axum::routing::post;
 use axum::{Json, Router};
 use mesh_bus::{Bus, NewJob};
 use mesh_contracts::api::Contact;
@@ -41,7 +40,7 @@ pub struct World {
     stage_admin: async_nats::Client,
 }
 
-type People = Arc<Mutex<HashMap<String, Contact>>>;
+type People = Arc<Mutex<HashMap<UserId, Contact>>>;
 
 /// How notifier reaches the mail server.
 pub struct Way {
@@ -76,9 +75,7 @@ impl World {
         let people = People::default();
         let known = people.clone();
         let users = Master::answering(stage, Context::User, |_| {
-            Router::new()
-                .route("/people/{id}/contact", get(contact))
-                .with_state(known)
+            Router::new().route("/contacts", post(contacts)).with_state(known)
         })
         .await;
         let mut post = Post::new(stage);
@@ -112,11 +109,12 @@ impl World {
     pub fn person(&self, name: &str, email: &str, language: Language) -> UserId {
         let id = UserId::new_v7();
         let contact = Contact {
+            person: id,
             name: name.to_owned(),
             email: email.to_owned(),
             language,
         };
-        self.people.lock().expect("no panic").insert(id.to_string(), contact);
+        self.people.lock().expect("no panic").insert(id, contact);
         id
     }
 
@@ -251,6 +249,15 @@ impl World {
         dead.cached_info().state.messages
     }
 
+    /// Transactions that wrote the sent log.
+    pub async fn commits(&self) -> i64 {
+        let mut connection = PgConnection::connect(&self.database.url).await.expect("it answers");
+        sqlx::query_scalar("select count(distinct xmin::text) from sent_log")
+            .fetch_one(&mut connection)
+            .await
+            .expect("a number")
+    }
+
     /// Rows of the sent log, as text.
     pub async fn sent_log(&self) -> Vec<String> {
         let mut connection = PgConnection::connect(&self.database.url).await.expect("it answers");
@@ -261,7 +268,7 @@ impl World {
     }
 }
 
-async fn contact(State(people): State<People>, Path(id): Path<String>) -> Result<Json<Contact>, StatusCode> {
+async fn contacts(State(people): State<People>, Json(asked): Json<Vec<UserId>>) -> Json<Vec<Contact>> {
     let people = people.lock().expect("no panic");
-    people.get(&id).cloned().map(Json).ok_or(StatusCode::NOT_FOUND)
+    Json(asked.iter().filter_map(|id| people.get(id).cloned()).collect())
 }

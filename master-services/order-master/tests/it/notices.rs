@@ -39,10 +39,11 @@ impl Notifier {
         };
         let (bus, jobs, until) = (this.bus.clone(), this.jobs.clone(), this.shutdown.clone());
         tokio::spawn(async move {
-            bus.work(Work::on(Queue::Notify), until, |job| {
-                let body = job.read().expect("JSON");
-                jobs.lock().expect("no panic while noting").push((job.id, body));
-                async { Verdict::Done }
+            bus.work(Work::on(Queue::Notify), until, |asked| {
+                let verdicts = vec![Verdict::Done; asked.len()];
+                let asked = asked.into_iter().map(|job| (job.id.clone(), job.read().expect("JSON")));
+                jobs.lock().expect("no panic while noting").extend(asked);
+                async { verdicts }
             })
             .await;
         });

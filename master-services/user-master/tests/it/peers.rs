@@ -2,10 +2,13 @@
 
 use bytes::Bytes;
 use http::{Request, header};
+use mesh_contracts::api::Contact;
+use mesh_contracts::id::UserId;
+use mesh_identity::ClientError;
 use mesh_runtime::headers;
 use mesh_testkit::{certificates, strangers};
 
-use crate::world::{self, address, home, person};
+use crate::world::{self, World, address, home, person};
 
 fn register() -> Request<Bytes> {
     Request::post("/users")
@@ -52,16 +55,43 @@ async fn personal_data_is_for_those_who_show_it_and_the_feed_for_those_who_hear(
                 assert_eq!(status(service, &path).await, 403, "{service} {path}");
             }
         }
-        let contact = format!("{person}/contact");
-        assert_eq!(status("notifier", &contact).await, 200);
         assert_eq!(status("notifier", &person).await, 403);
         for service in ["gateway", "user-info", "order-master", "tiffin"] {
-            assert_eq!(status(service, &contact).await, 403, "{service}");
+            let refused = contacts(world, service, &[anna.subject]).await;
+            assert_eq!(
+                refused.unwrap_err().status().map(|status| status.as_u16()),
+                Some(403),
+                "{service}"
+            );
         }
         assert_eq!(status("courier-master", "/feed").await, 200);
         assert_eq!(status("sandbox-payments", "/feed").await, 403);
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_writes_to_people_is_told_how_to_reach_those_who_are_there_and_nobody_else() {
+    world::run(async |world| {
+        let anna = world.customer("anna@example.org").await.subject;
+        let boris = world.register("boris", person("boris@example.org")).await.json()["id"].clone();
+        let boris: UserId = serde_json::from_value(boris).expect("an id");
+        let told = contacts(world, "notifier", &[anna, UserId::new_v7(), anna, boris]).await;
+        let mut told = told.expect("an answer");
+        told.sort_by(|one, other| one.email.cmp(&other.email));
+        let emails: Vec<_> = told
+            .iter()
+            .map(|contact| (contact.person, contact.email.as_str()))
+            .collect();
+        assert_eq!(emails, [(anna, "anna@example.org"), (boris, "boris@example.org")]);
+        assert_eq!(contacts(world, "notifier", &[]).await.expect("an answer"), []);
+    })
+    .await;
+}
+
+async fn contacts(world: &World, service: &str, people: &[UserId]) -> Result<Vec<Contact>, ClientError> {
+    let client = certificates::mesh(service).client();
+    client.post_json(&world.upstream, "/contacts", people).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,16 +76,34 @@ impl Drop for Worker {
 }
 
 fn work(bus: &Bus, work: Work, judge: impl Fn(&Job) -> Verdict + Send + Sync + 'static) -> Worker {
+    work_in_batches(bus, work, move |jobs| jobs.iter().map(&judge).collect())
+}
+
+fn work_in_batches(bus: &Bus, work: Work, judge: impl Fn(&[Job]) -> Vec<Verdict> + Send + Sync + 'static) -> Worker {
     let shutdown = Shutdown::new();
     let (bus, until) = (bus.clone(), shutdown.clone());
     tokio::spawn(async move {
-        bus.work(work, until, |job| {
-            let verdict = judge(&job);
-            async move { verdict }
+        bus.work(work, until, |jobs| {
+            let verdicts = judge(&jobs);
+            async move { verdicts }
         })
         .await;
     });
     Worker(shutdown)
+}
+
+/// Which jobs were handed over together, in order.
+#[derive(Clone, Default)]
+struct Batches(Arc<Mutex<Vec<Vec<usize>>>>);
+
+impl Batches {
+    fn note(&self, jobs: &[Job]) {
+        self.0.lock().unwrap().push(jobs.iter().map(number).collect());
+    }
+
+    fn all(&self) -> Vec<Vec<usize>> {
+        self.0.lock().unwrap().clone()
+    }
 }
 
 fn note_and_do(bus: &Bus, tries: &Tries) -> Worker {
@@ -246,6 +264,129 @@ async fn a_dependency_that_is_away_counts_no_tries_however_long_it_is_away() {
     assert!(tries.len() > 1, "{tries:?}");
     assert!(tries.iter().all(|tried| *tried == (1, 1)), "{tries:?}");
     assert_eq!(letters(&stage).await.len(), 0);
+}
+
+#[tokio::test]
+async fn what_waits_is_handed_over_together_at_once_and_up_to_a_most() {
+    let stage = Stage::new();
+    let bus = producer(&stage).await;
+    put(&bus, 0..10).await;
+    let (batches, started) = (Batches::default(), Instant::now());
+    let noted = batches.clone();
+    let long = Duration::from_millis(500);
+    let _worker = work_in_batches(&worker(&stage).await, hasty().batch(5, long), move |jobs| {
+        noted.note(jobs);
+        vec![Verdict::Done; jobs.len()]
+    });
+    empty(&stage).await;
+    let batches = batches.all();
+    assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [5, 5], "{batches:?}");
+    let mut done = batches.concat();
+    done.sort_unstable();
+    assert_eq!(done, (0..10).collect::<Vec<_>>());
+    assert!(started.elapsed() < 2 * long, "nobody waits for what is there");
+}
+
+#[tokio::test]
+async fn what_comes_soon_after_the_first_goes_with_it() {
+    let stage = Stage::new();
+    let bus = producer(&stage).await;
+    let batches = Batches::default();
+    let noted = batches.clone();
+    let soon = Duration::from_secs(1);
+    let _worker = work_in_batches(&worker(&stage).await, hasty().batch(100, soon), move |jobs| {
+        noted.note(jobs);
+        vec![Verdict::Done; jobs.len()]
+    });
+    put(&bus, 0..4).await;
+    empty(&stage).await;
+    assert_eq!(batches.all(), [[0, 1, 2, 3]]);
+}
+
+#[tokio::test]
+async fn each_job_of_a_batch_has_a_verdict_of_its_own() {
+    let stage = Stage::new();
+    let bus = producer(&stage).await;
+    put(&bus, 0..6).await;
+    let (tries, batches) = (Tries::default(), Batches::default());
+    let (noted, together) = (tries.clone(), batches.clone());
+    let _worker = work_in_batches(&worker(&stage).await, hasty().batch(6, Duration::ZERO), move |jobs| {
+        let is_first = together.all().is_empty();
+        together.note(jobs);
+        let judge = |job: &Job| {
+            noted.note(job);
+            match number(job) {
+                1 if job.attempt == 1 => Verdict::Retry("put off".into()),
+                2 => Verdict::Poison("unknown shape".into()),
+                3 | 4 if is_first => Verdict::Later("away".into()),
+                _ => Verdict::Done,
+            }
+        };
+        // One is forgotten.
+        jobs.iter()
+            .filter(|job| job.attempt > 1 || number(job) != 5)
+            .map(judge)
+            .collect()
+    });
+    empty(&stage).await;
+    assert!(batches.all().contains(&vec![3, 4]), "{:?}", batches.all());
+    let mut tries = tries.all();
+    tries.sort_unstable();
+    assert_eq!(
+        tries,
+        [(0, 1), (1, 1), (1, 2), (2, 1), (3, 1), (3, 1), (4, 1), (4, 1), (5, 2)]
+    );
+    let letters = letters(&stage).await;
+    assert_eq!(letters.len(), 1, "{letters:?}");
+}
+
+#[tokio::test]
+async fn a_panic_over_a_batch_is_blamed_on_the_job_that_causes_it_alone() {
+    let stage = Stage::new();
+    let bus = producer(&stage).await;
+    put(&bus, 0..4).await;
+    let tries = Tries::default();
+    let noted = tries.clone();
+    let work = hasty().batch(4, Duration::ZERO).tries_max(2);
+    let _worker = work_in_batches(&worker(&stage).await, work, move |jobs| {
+        assert!(jobs.iter().all(|job| number(job) != 2), "the bug with 2");
+        jobs.iter().for_each(|job| noted.note(job));
+        vec![Verdict::Done; jobs.len()]
+    });
+    empty(&stage).await;
+    let mut tries = tries.all();
+    tries.sort_unstable();
+    assert_eq!(tries, [(0, 1), (1, 1), (3, 1)]);
+    let letters = letters(&stage).await;
+    let [(letter, _)] = letters.as_slice() else {
+        panic!("not one letter: {letters:?}");
+    };
+    assert_eq!(letter.event_id.as_deref(), Some("job-2"));
+}
+
+#[tokio::test]
+async fn a_batch_stays_in_hand_however_long_it_takes() {
+    let stage = Stage::new();
+    let bus = producer(&stage).await;
+    put(&bus, 0..3).await;
+    let tries = Tries::default();
+    let noted = tries.clone();
+    let (bus, until) = (worker(&stage).await, Shutdown::new());
+    let _worker = Worker(until.clone());
+    tokio::spawn(async move {
+        bus.work(hasty().batch(3, Duration::ZERO), until, |jobs| {
+            jobs.iter().for_each(|job| noted.note(job));
+            async move {
+                tokio::time::sleep(LONG).await;
+                vec![Verdict::Done; jobs.len()]
+            }
+        })
+        .await;
+    });
+    empty(&stage).await;
+    let mut tries = tries.all();
+    tries.sort_unstable();
+    assert_eq!(tries, [(0, 1), (1, 1), (2, 1)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

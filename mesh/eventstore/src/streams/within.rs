@@ -1,8 +1,11 @@
-//! The rare command that writes the master's own tables together with events.
+//! What writes the master's own tables together with events: the rare command, or what goes in batches.
 //!
 //! It bypasses the mailbox: the transaction, its retry and its commit are the caller's.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
+use mesh_contracts::envelope::Envelope;
 use sqlx::postgres::PgConnection;
 use sqlx::{Postgres, Transaction};
 
@@ -13,7 +16,7 @@ use crate::BoxError;
 use crate::aggregate::{Aggregate, Decided};
 use crate::answer::Outcome;
 use crate::append::{Append, AppendError};
-use crate::read::history_after;
+use crate::read::{histories_after, signed};
 use crate::request::Request;
 
 /// A request stored in a transaction that is still open.
@@ -58,7 +61,9 @@ impl<A: Aggregate> Streams<A> {
         if let Some(outcome) = stored(tx, &request).await? {
             return Ok(Pending::replayed(outcome));
         }
-        let mut standing = self.within(tx, &stream).await.map_err(unavailable)?;
+        let standings = self.within(tx, std::slice::from_ref(&stream)).await;
+        let standing = standings.map_err(unavailable)?.pop();
+        let mut standing = standing.unwrap_or_else(Standing::nothing);
         if request
             .if_match
             .is_some_and(|wanted| wanted != standing.status_version())
@@ -89,14 +94,34 @@ impl<A: Aggregate> Streams<A> {
         }
     }
 
-    /// The stream as the transaction sees it. Read over its own connection: waiting for a second
+    /// Streams, each named once, as a transaction sees them, with their versions, read in one statement: for who
+    /// decides about many at once and stores it with [`crate::Store::append_in`]. 0: there is no such stream.
+    pub async fn load_in(
+        &self,
+        tx: &mut PgConnection,
+        streams: &[String],
+    ) -> Result<Vec<(Option<A::State>, u64)>, BoxError> {
+        let standings = self.within(tx, streams).await?.into_iter();
+        Ok(standings.map(|standing| (standing.state, standing.version)).collect())
+    }
+
+    /// Streams as the transaction sees them. Read over its own connection: waiting for a second
     /// one while holding the first, many would wait for each other. Not kept: the transaction
-    /// may have written it, and may yet be rolled back.
-    async fn within(&self, tx: &mut PgConnection, stream: &str) -> Result<Standing<A>, BoxError> {
-        let kept = self.inner.states.get(stream);
-        let mut standing = kept.map_or_else(Standing::nothing, |kept| (*kept).clone());
-        standing.catch_up(history_after(tx, stream, standing.version).await?)?;
-        Ok(standing)
+    /// may have written them, and may yet be rolled back.
+    async fn within(&self, tx: &mut PgConnection, streams: &[String]) -> Result<Vec<Standing<A>>, BoxError> {
+        let kept = streams.iter().map(|stream| self.inner.states.get(stream));
+        let mut standings: Vec<Standing<A>> = kept
+            .map(|kept| kept.map_or_else(Standing::nothing, |kept| (*kept).clone()))
+            .collect();
+        let versions: Vec<i64> = standings.iter().map(|standing| signed(standing.version)).collect();
+        let mut newer: HashMap<String, Vec<Envelope>> = HashMap::new();
+        for event in histories_after(tx, streams, &versions).await? {
+            newer.entry(event.stream.clone()).or_default().push(event);
+        }
+        for (stream, standing) in streams.iter().zip(&mut standings) {
+            standing.catch_up(newer.remove(stream).unwrap_or_default())?;
+        }
+        Ok(standings)
     }
 }
 

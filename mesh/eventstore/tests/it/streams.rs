@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use mesh_eventstore::{AlsoAppend, Decided, Streams, SubmitError};
+use mesh_contracts::envelope::{Actor, Meta};
+use mesh_eventstore::{AlsoAppend, Append, AppendError, Decided, NewEvent, StreamAppend, Streams, SubmitError};
 use mesh_testkit::Stage;
+use sqlx::PgConnection;
 
 use crate::tally::{
     Event, Refusal, Submitted, Tally, add, anyone, close, connect, count, migrated, new_id, open, raise, tallies,
@@ -191,6 +193,56 @@ async fn own_tables_commit_with_the_event_or_not_at_all() {
         .expect("carried out before");
     assert!(!first.replayed && again.replayed);
     assert_eq!(first.answer.body.get(), again.answer.body.get());
+}
+
+#[tokio::test]
+async fn many_streams_are_read_and_written_in_one_transaction() {
+    let stage = Stage::new();
+    let streams = tallies(&stage).await;
+    let ids: Vec<String> = std::iter::repeat_with(new_id).take(3).collect();
+    for id in &ids[..2] {
+        streams.submit(id, anyone(), open(3)).await.expect("a new tally");
+    }
+    let store = streams.store();
+    let event = || {
+        NewEvent::new(
+            &Event::Opened { limit: 1 },
+            &Meta::by(Actor::service("test")),
+            store.clock().now(),
+        )
+    };
+    let append = |versions: &[u64]| Append {
+        streams: ids
+            .iter()
+            .zip(versions)
+            .map(|(id, version)| StreamAppend {
+                stream: id.clone(),
+                expected: *version,
+                events: vec![event()],
+            })
+            .collect(),
+        ..Append::default()
+    };
+
+    let mut tx = store.pool().begin().await.expect("a connection");
+    let versions = versions_in(&streams, &mut tx, &ids).await;
+    assert_eq!(versions, [1, 1, 0]);
+    store
+        .append_in(&mut tx, &append(&versions))
+        .await
+        .expect("as it was read");
+    assert_eq!(versions_in(&streams, &mut tx, &ids).await, [2, 2, 1]);
+    tx.commit().await.expect("connected");
+
+    let mut tx = store.pool().begin().await.expect("a connection");
+    let refused = store.append_in(&mut tx, &append(&[2, 1, 1])).await;
+    assert!(matches!(refused, Err(AppendError::Conflict)), "{refused:?}");
+    assert_eq!(versions_in(&streams, &mut tx, &ids).await, [2, 2, 1]);
+}
+
+async fn versions_in(streams: &Streams<Tally>, tx: &mut PgConnection, ids: &[String]) -> Vec<u64> {
+    let found = streams.load_in(tx, ids).await.expect("readable");
+    found.into_iter().map(|(_, version)| version).collect()
 }
 
 #[tokio::test]

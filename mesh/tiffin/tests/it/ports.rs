@@ -103,12 +103,7 @@ static GROUPS: [Group; 27] = [
         &["gateway", "user-info"],
     ),
     group("user-master", Method::GET, FEED_PATH, FEED),
-    group(
-        "user-master",
-        Method::GET,
-        "/people/usr_00000000000000000000000001/contact",
-        &["notifier"],
-    ),
+    group("user-master", Method::POST, "/contacts", &["notifier"]),
     group("notifier", Method::GET, FEED_PATH, &["order-master", "tiffin"]),
     group("order-info", Method::GET, "/orders", GATEWAY),
     group(
