@@ -6,4 +6,5 @@ mod menu;
 mod notices;
 mod peers;
 mod place;
+mod replicas;
 mod world;
