@@ -15,7 +15,7 @@ impl From<Rejection> for Problem {
                 rejection.kind(),
                 "the delivery does not allow this now",
             )
-            .with("status", status.as_str()),
+            .with("delivery_status", status.as_str()),
             Rejection::NotReady
             | Rejection::TooManyJobs
             | Rejection::OffShift

@@ -60,10 +60,10 @@ async fn whoever_lost_an_offer_is_told_who_is_asked_now() {
         world.asked(&second, delivery).await;
         let lost = world.tell(&first, delivery, "accept", json!({})).await;
         assert_eq!((lost.status, lost.kind().as_str()), (409, "wrong_state"));
-        assert_eq!(lost.json()["status"], "offered");
+        assert_eq!(lost.json()["delivery_status"], "offered");
         assert_eq!(world.tell(&second, delivery, "accept", json!({})).await.status, 200);
         let lost = world.tell(&first, delivery, "accept", json!({})).await;
-        assert_eq!(lost.json()["status"], "assigned");
+        assert_eq!(lost.json()["delivery_status"], "assigned");
     })
     .await;
 }
