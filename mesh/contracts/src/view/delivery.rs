@@ -139,7 +139,8 @@ pub struct Delivery {
     /// Another courier is asked to go on with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hand_over: Option<HandOver>,
-    /// Couriers who declined, let lapse, dropped or lost this job: asked again only if there is nobody else.
+    /// Couriers who declined, let lapse, dropped or lost this job, or were still asked when it ended: asked again only if
+    /// there is nobody else.
     pub passed: Vec<CourierId>,
     /// Why it was not handed over at the door.
     pub attempted_because: Option<Reason>,
@@ -186,7 +187,10 @@ impl Delivery {
 
     fn ended(&mut self, status: Status) {
         self.moved(status);
-        self.hand_over = None;
+        // Whoever was asked to go on with it may still hear what became of it.
+        if let Some(hand_over) = self.hand_over.take() {
+            self.pass(hand_over.to);
+        }
     }
 
     fn waits_again(&mut self, passed: CourierId) {

@@ -100,6 +100,24 @@ fn a_declined_a_lapsed_and_a_dropped_job_wait_again_and_remember_who_passed() {
 }
 
 #[test]
+fn whoever_is_still_asked_to_take_it_over_when_it_ends_is_remembered() {
+    let delivered = Event::Delivered {
+        courier: ANNA,
+        proof: Proof::Pin,
+    };
+    let cancelled = Event::Cancelled { courier: Some(ANNA) };
+    for end in [delivered, Event::Lost { courier: ANNA }, cancelled] {
+        let invited = Event::HandOverOffered {
+            from: ANNA,
+            to: BORIS,
+            answer_by: at(45),
+        };
+        let ended = folded([opened(), offered(1, ANNA), assigned(ANNA), picked_up(), invited, end]);
+        assert_eq!((ended.invited(), &ended.passed[..]), (None, &[BORIS][..]), "{ended:?}");
+    }
+}
+
+#[test]
 fn ready_food_is_no_change_of_status() {
     let delivery = folded([
         opened(),
