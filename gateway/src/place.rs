@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
-use mesh_contracts::api::{CheckedOut, Checkout, PlaceFrozen, PlaceOrder, StoredAddress};
+use mesh_contracts::api::{CheckedOut, Checkout, HistoryEntry, PlaceFrozen, PlaceOrder, StoredAddress};
+use mesh_contracts::envelope::EventBody as _;
 use mesh_contracts::geo::Place;
 use mesh_contracts::id::{AddressId, OrderId, UserId};
-use mesh_contracts::order::{Destination, Kind};
+use mesh_contracts::order::{Destination, Event, Kind};
 use mesh_identity::client::CALL_TIMEOUT;
 use mesh_runtime::{Problem, deadline, headers};
 use serde::de::DeserializeOwned;
@@ -35,7 +36,7 @@ pub(crate) async fn place(app: &Gateway, tell: Tell<PlaceOrder>) -> Answer {
 async fn in_three_steps(app: &Gateway, ask: Ask, wish: PlaceOrder) -> Answer {
     let customer = ask.person()?.caller.subject;
     let order = order_id(customer, ask.key());
-    let destination = destination(app, &ask, customer, &wish).await?;
+    let destination = destination(app, &ask, order, &wish).await?;
 
     let checkout = Checkout {
         order,
@@ -66,12 +67,15 @@ async fn in_three_steps(app: &Gateway, ask: Ask, wish: PlaceOrder) -> Answer {
 async fn destination(
     app: &Gateway,
     ask: &Ask,
-    customer: UserId,
+    order: OrderId,
     wish: &PlaceOrder,
 ) -> Result<Option<Destination>, Problem> {
     match (wish.kind, wish.address_id) {
         (Kind::Delivery, Some(address)) => {
-            let place = place_of(app, ask, customer, address).await?;
+            let place = match place_of(app, ask, address).await? {
+                Some(place) => place,
+                None => placed_before(app, ask, order).await?.ok_or_else(unknown_address)?,
+            };
             Ok(Some(Destination { address, place }))
         }
         (Kind::Delivery, None) => Err(Problem::invalid().field("address_id", "is required for a delivery")),
@@ -83,7 +87,9 @@ async fn destination(
     }
 }
 
-async fn place_of(app: &Gateway, ask: &Ask, customer: UserId, address: AddressId) -> Result<Place, Problem> {
+/// Of one of the customer's addresses.
+async fn place_of(app: &Gateway, ask: &Ask, address: AddressId) -> Result<Option<Place>, Problem> {
+    let customer = ask.person()?.caller.subject;
     let users = &app.services.user_master;
     let answer = users
         .call(
@@ -92,12 +98,31 @@ async fn place_of(app: &Gateway, ask: &Ask, customer: UserId, address: AddressId
         )
         .await?;
     if answer.status() == StatusCode::NOT_FOUND {
-        return Err(unknown_address());
+        return Ok(None);
     }
     let StoredAddress { place, .. } = good(users, &answer)?;
     // Events know a customer's place only this well.
     let at = place.at.coarse();
-    Ok(Place { at, ..place })
+    Ok(Some(Place { at, ..place }))
+}
+
+/// Where an order goes that was placed under this key already: the customer may have removed the address since, and
+/// the same wish has the same answer all the same.
+async fn placed_before(app: &Gateway, ask: &Ask, order: OrderId) -> Result<Option<Place>, Problem> {
+    let orders = &app.services.order_master;
+    let history = ask.also_get(&format!("/orders/{order}/history"))?;
+    let answer = orders.call(history, CALL_TIMEOUT).await?;
+    if answer.status() == StatusCode::NOT_FOUND {
+        return Ok(None);
+    }
+    let events: Vec<HistoryEntry> = good(orders, &answer)?;
+    let Some(first) = events.first() else {
+        return Ok(None);
+    };
+    match Event::decode(&first.event_type, &first.data).map_err(Problem::internal)? {
+        Some(Event::Created(placed)) => Ok(placed.destination.map(|destination| destination.place)),
+        Some(_) | None => Ok(None),
+    }
 }
 
 /// What a good answer says; any other is the client's answer, too.

@@ -1,7 +1,7 @@
 //! Three answers are put together here: the placed order, the order page, a courier's jobs.
 
 use gateway::order_id;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use mesh_contracts::id::UserId;
 use mesh_contracts::user::Role;
 use mesh_runtime::consistency::Signer;
@@ -167,6 +167,7 @@ async fn a_pick_up_needs_a_food_point_and_no_address() {
 async fn a_delivery_to_nowhere_freezes_no_basket() {
     let customer = UserId::new_v7();
     let site = ready_to_order(&customer).await;
+    site.answer("order-master", |_| refusal(404, "not_found"));
     let mut wish = wish();
     wish["address_id"] = json!("adr_00000000000000000000000009");
     assert_eq!(
@@ -178,7 +179,46 @@ async fn a_delivery_to_nowhere_freezes_no_basket() {
         order(&site, &customer, &wish).await.problem(),
         (422, "invalid".to_owned())
     );
-    assert_eq!(site.calls().len(), 1, "only user-master was asked, once");
+    let asked: Vec<_> = site
+        .calls()
+        .iter()
+        .map(|call| (call.service, call.method.clone()))
+        .collect();
+    let questions = [("user-master", Method::GET), ("order-master", Method::GET)];
+    assert_eq!(
+        asked, questions,
+        "whether there is the address, and whether this was placed before"
+    );
+}
+
+#[tokio::test]
+async fn an_order_is_answered_alike_when_its_address_is_gone() {
+    let customer = UserId::new_v7();
+    let site = ready_to_order(&customer).await;
+    let place = json!({ "country": "DE", "at": { "lat_e6": 52_517_000, "lon_e6": 13_389_000 } });
+    let gone = "adr_00000000000000000000000009";
+    let created = json!([{
+        "version": 1, "at": "2026-03-01T12:00:00Z", "recorded_at": "2026-03-01T12:00:00Z",
+        "event_type": "order.created", "actor": "customer", "causation": null,
+        "data": {
+            "number": "00000Z", "customer": customer, "kind": "delivery", "quote": quote(&customer),
+            "destination": { "address": gone, "place": place }, "needs": [], "prep_minutes": 4, "candidates": [],
+            "pay_by": "2026-03-01T12:10:00Z"
+        }
+    }]);
+    site.answer("order-master", move |call| match call.method {
+        Method::GET => answer_json(200, &created),
+        _ => answer_json(201, &json!({ "id": call.json()["order"], "status": "created" })),
+    });
+    let mut wish = wish();
+    wish["address_id"] = json!(gone);
+    let answered = order(&site, &customer, &wish).await;
+    assert_eq!(answered.status, StatusCode::CREATED, "{answered:?}");
+    let calls = site.calls();
+    let history = format!("/orders/{}/history", order_id(customer, "a-key"));
+    assert_eq!((calls[1].service, &calls[1].path), ("order-master", &history));
+    let placed = calls.last().expect("it was placed").json();
+    assert_eq!(placed["destination"], json!({ "address": gone, "place": place }));
 }
 
 #[tokio::test]
