@@ -29,6 +29,9 @@ use crate::telemetry;
 /// Where the `type` of a problem lives. The documentation page explains each kind.
 pub const TYPE_PREFIX: &str = "https://tiffin.dev/problems/";
 
+/// What every problem may say about itself.
+const MEMBERS: [&str; 6] = ["type", "title", "status", "detail", "errors", "trace_id"];
+
 /// What a request body may weigh: a thousand basket lines fit; an attack on memory does not.
 pub const BODY_LIMIT_BYTES: usize = 64 * 1024;
 
@@ -208,8 +211,12 @@ impl Problem {
     }
 
     /// Adds a member to the body.
+    ///
+    /// # Panics
+    /// In a debug build, if every problem has a member of that name: the body would have two.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        debug_assert!(!MEMBERS.contains(&key), "every problem has a {key}");
         self.0.extra.insert(key.to_owned(), value.into());
         self
     }
