@@ -113,7 +113,7 @@ async fn moved(data_dir: &Path) -> Result<i64> {
 }
 
 /// kill -9, and waits until the supervisor has started it again and it is ready.
-async fn kill(running: &Running, victim: &str) -> Result<()> {
+pub async fn kill(running: &Running, victim: &str) -> Result<()> {
     let before = running.process(victim)?;
     kill_process(pid(&before)?, Signal::KILL)?;
     is_back(running, &before).await;

@@ -5,6 +5,7 @@ mod faults;
 mod flow;
 mod platform;
 mod ports;
+mod races;
 mod refusals;
 mod silence;
 mod table;

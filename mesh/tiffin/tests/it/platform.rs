@@ -1,7 +1,8 @@
 //! One platform for all tests of this binary: started by whoever needs it first, ended with the binary however that ends.
 //!
 //! Tests share its stores, so each opens a site of its own, far from the others'. A test that counts what is written
-//! asks to be [`alone`]; all others say that they are [`among_others`].
+//! asks to be [`alone`]; all others say that they are [`among_others`]. Whoever waits for deadlines or kills services
+//! does so on a second platform, the [`hurried`] one.
 
 mod door;
 mod ledger;
@@ -22,8 +23,8 @@ use tiffin::say::Steps;
 use tiffin::up;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-pub use door::{Door, Sent};
-pub use ledger::ledger_of;
+pub use door::{Answer, Door, Sent};
+pub use ledger::{ledger_of, provider_says};
 pub use site::{
     Customer, DEADLINE, PASSWORD, PORTION, Placed, Point, STOCK, Site, Staff, card, cash, heard, history, seen, visa,
 };
@@ -32,10 +33,14 @@ pub use written::Books;
 /// As fast as life: no deadline passes while a test that is slow on a busy machine gets round to its next step.
 const CLOCK_RATE: f64 = 1.0;
 
+/// Three minutes for a kitchen to answer are ten seconds, the shortest that a deadline gets, and the ten minutes to pay
+/// are half of one.
+const HURRIED_CLOCK_RATE: f64 = 20.0;
+
 /// What the tests share.
 pub struct Shared {
     platform: Platform,
-    chain: Chain,
+    chain: Option<Chain>,
     _caretaker: Child,
 }
 
@@ -46,8 +51,11 @@ impl Shared {
     }
 
     /// The demonstration chain.
+    ///
+    /// # Panics
+    /// On the hurried platform, which has only what its tests open there.
     pub fn chain(&self) -> &Chain {
-        &self.chain
+        self.chain.as_ref().expect("it is loaded where life is as fast as life")
     }
 
     /// Its public API. A test has its own, since connections live on the test's runtime.
@@ -69,7 +77,20 @@ impl Shared {
 /// If it cannot be started; the message says why.
 pub fn shared() -> &'static Shared {
     static SHARED: OnceLock<Result<Shared, String>> = OnceLock::new();
-    match SHARED.get_or_init(|| start_on_own_thread().map_err(|err| format!("{err:#}"))) {
+    started(&SHARED, CLOCK_RATE)
+}
+
+/// A platform whose deadlines a test can wait for, and whose services it may kill; as slow to start, and empty.
+///
+/// # Panics
+/// If it cannot be started; the message says why.
+pub fn hurried() -> &'static Shared {
+    static HURRIED: OnceLock<Result<Shared, String>> = OnceLock::new();
+    started(&HURRIED, HURRIED_CLOCK_RATE)
+}
+
+fn started(once: &'static OnceLock<Result<Shared, String>>, clock_rate: f64) -> &'static Shared {
+    match once.get_or_init(|| start_on_own_thread(clock_rate).map_err(|err| format!("{err:#}"))) {
         Ok(shared) => shared,
         Err(err) => panic!("the platform for the tests cannot be started: {err}"),
     }
@@ -98,13 +119,13 @@ pub async fn alone() -> RwLockWriteGuard<'static, ()> {
 static STAGE: RwLock<()> = RwLock::const_new(());
 
 /// On a runtime of its own, since every test's ends with the test.
-fn start_on_own_thread() -> Result<Shared> {
+fn start_on_own_thread(clock_rate: f64) -> Result<Shared> {
     let (sender, started) = mpsc::channel();
     std::thread::Builder::new().name("platform".to_owned()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         match runtime {
             Ok(runtime) => runtime.block_on(async {
-                let _ = sender.send(start().await);
+                let _ = sender.send(start(clock_rate).await);
                 // The supervisor's tasks live on this runtime until the binary ends.
                 std::future::pending::<()>().await;
             }),
@@ -114,14 +135,14 @@ fn start_on_own_thread() -> Result<Shared> {
     started.recv().map_err(|_| anyhow!("the thread that starts it ended"))?
 }
 
-async fn start() -> Result<Shared> {
+async fn start(clock_rate: f64) -> Result<Shared> {
     mesh_identity::install_crypto_provider();
     let data_dir = mesh_testkit::fresh_folder();
     let caretaker = mesh_testkit::remove_at_end(&data_dir)?;
     let options = Options {
         data_dir,
         binaries_dir: binaries_dir(),
-        clock_rate: CLOCK_RATE,
+        clock_rate,
         fresh: false,
         public_port: None,
         launcher: Launcher::foreign(),
@@ -131,7 +152,11 @@ async fn start() -> Result<Shared> {
     let platform = Platform::start(options)
         .await
         .context("`cargo test` of the whole workspace builds the services; for this package alone, build them first")?;
-    let (_, chain) = up::load(&platform.running()?, &Steps::new()).await?;
+    let chain = if clock_rate == CLOCK_RATE {
+        Some(up::load(&platform.running()?, &Steps::new()).await?.1)
+    } else {
+        None
+    };
     Ok(Shared {
         platform,
         chain,

@@ -12,7 +12,7 @@ use mesh_runtime::problem::TYPE_PREFIX;
 use mesh_testkit::eventually_in;
 use serde_json::{Value, json};
 
-use super::{DEADLINE, PASSWORD, shared};
+use super::{DEADLINE, PASSWORD, Shared, shared};
 
 /// More than any step of the gateway's takes on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -20,6 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// The public listener.
 #[derive(Clone)]
 pub struct Door {
+    platform: &'static Shared,
     client: Client,
     upstream: Upstream,
 }
@@ -97,7 +98,7 @@ impl Sent {
 }
 
 /// What came back.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -146,11 +147,17 @@ impl Answer {
 impl Door {
     /// The door of the shared platform.
     pub fn public() -> Self {
-        let running = shared().running();
+        Self::of(shared())
+    }
+
+    /// The door of a platform.
+    pub fn of(platform: &'static Shared) -> Self {
+        let running = platform.running();
         let ca = std::fs::read(running.ca_cert()).expect("the authority's certificate is readable");
         let url = running.public_url();
         let address = url.strip_prefix("https://").expect("the public API speaks TLS");
         Self {
+            platform,
             client: Client::public(&ca).expect("the authority's certificate is one"),
             upstream: Upstream::new("gateway", address),
         }
@@ -169,7 +176,7 @@ impl Door {
     /// # Panics
     /// If there is none.
     pub async fn operators_token(&self) -> String {
-        let running = shared().running();
+        let running = self.platform.running();
         let (email, password) = running.operator().expect("the data directory knows");
         self.signed_in(email, &password).await
     }

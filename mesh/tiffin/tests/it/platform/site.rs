@@ -19,7 +19,7 @@ use tiffin::client::{Api, Call, Live, News, Person};
 use tiffin::settle;
 use uuid::Uuid;
 
-use super::shared;
+use super::{Shared, shared};
 
 /// For anything that must come true on a machine that builds at the same time.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -51,6 +51,7 @@ const SPEED_M_PER_MIN: u32 = 320;
 
 /// A place with everything that an order needs.
 pub struct Site {
+    pub platform: &'static Shared,
     pub api: Api,
     pub operator: Person,
     pub country: Country,
@@ -101,10 +102,17 @@ impl Site {
     /// # Panics
     /// If it cannot be opened.
     pub async fn open(name: &str, points: usize) -> Self {
+        Self::open_on(shared(), name, points).await
+    }
+
+    /// As [`Site::open`], on a platform of one's choice.
+    ///
+    /// # Panics
+    /// If it cannot be opened.
+    pub async fn open_on(platform: &'static Shared, name: &str, points: usize) -> Self {
         static NEXT: AtomicI32 = AtomicI32::new(0);
         let nth = NEXT.fetch_add(1, Ordering::Relaxed);
         let at = Coordinates::new(FIRST_E6 + nth * APART_E6, MERIDIAN_E6).expect("fewer sites than parallels");
-        let platform = shared();
         let api = platform.api();
         let operator = platform.operator(&api);
         let country = Country::parse("DE").expect("a country");
@@ -112,6 +120,7 @@ impl Site {
         let product = product(name, country, ingredients);
         let product = operator.create_product(&product, &format!("product/{name}")).await;
         let mut site = Self {
+            platform,
             product: product.expect("operators add products"),
             api,
             operator,
@@ -177,7 +186,7 @@ impl Site {
 
     /// Waits until every master knows of menu, points and people.
     pub async fn is_known(&self) {
-        settle::everyone_has_heard(&shared().running())
+        settle::everyone_has_heard(&self.platform.running())
             .await
             .expect("news travel");
     }
