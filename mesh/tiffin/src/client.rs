@@ -4,6 +4,7 @@
 //! Knows nothing of the services behind the door.
 
 mod call;
+mod courier;
 mod person;
 mod requests;
 
@@ -24,10 +25,10 @@ use mesh_local::running::Running;
 use mesh_runtime::headers;
 
 pub use call::{Call, Failure, Refusal, Reply};
+pub use courier::Job;
 pub use history::History;
 pub use live::{Live, News};
 pub use person::Person;
-pub use requests::Job;
 
 /// Any process comes back within seconds; whoever is gone for longer will not come back by being asked.
 const PATIENCE: Duration = Duration::from_secs(120);

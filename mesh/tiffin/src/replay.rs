@@ -3,10 +3,17 @@
 //! Restaurants become food points, orders pin their restaurant, couriers come on and off shift. Everyone hears of
 //! what concerns them by live streams, as in the simulation; here the instance says when, and the people obey.
 
+mod book;
 mod cast;
+mod chaos;
 mod day;
+mod deeds;
 mod instance;
+mod order;
+mod people;
+mod reckoning;
 mod report;
+mod whims;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,6 +26,7 @@ use crate::client::Api;
 use crate::say::{self, Steps};
 use crate::{settle, up, verify};
 use cast::Cast;
+use chaos::Chaos;
 use day::Day;
 use instance::Instance;
 pub use report::Report;
@@ -31,6 +39,7 @@ Examples:
   tiffin replay DIR --up --speed 300 --verify      on a platform of its own, and is everything in order?
   tiffin replay DIR                                on the platform that is up, at its clock rate
   tiffin replay DIR --up --speed 30 --from 660 --to 720 --json
+  tiffin replay DIR --up --speed 60 --chaos --seed 7 --verify    and what if things go wrong?
 
 DIR holds orders.txt, couriers.txt, restaurants.txt and instance_parameters.txt: tab-separated, minutes and metres.
 Minute 0, or the minute of --from, is the business instant after set-up.
@@ -42,7 +51,17 @@ Reported are
                            at the couriers' speed, half the service at the door
   ready_to_pickup_minutes  from the kitchen's call to the pick-up
   api_latency_ms           of POST /v1/orders, retries included, in wall time
-  projection_lag_ms        from an event's decision to a customer's screen (commit, bus, Redis, live stream), in wall time";
+  projection_lag_ms        from an event's decision to a customer's screen (commit, bus, Redis, live stream), in wall time
+
+With --chaos about one order in four meets one piece of mischief: its kitchen rejects, stays silent, stops or runs out;
+its card is declined or cannot be captured; its customer cancels; a courier declines, ignores, drops, vanishes, breaks
+down, loses it, or stands before a closed door. What happens to which order depends on --seed and the order's name only.
+The rates are our assumptions, with their reasons in src/replay/chaos.rs; --chaos=N multiplies them. Reported then are
+  chaos.mischief           of each sort, how many were planned, and how many the platform took note of
+  chaos.turned_away        orders never taken, since a kitchen was out of something or closed after silence
+  chaos.ends               by how orders ended: what was ordered = charged - refunded + owed + borne by point, courier
+                           and platform + called off (a sale that was not made), as operators read it
+  chaos.orders             the same for every order";
 
 /// What to play, and where.
 #[derive(Debug, clap::Args)]
@@ -65,6 +84,12 @@ pub struct Args {
     /// Where the platform keeps its data [default: .tiffin; with --up .tiffin-replay, emptied first]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Let things go wrong, N times as often as on an ordinary day [default: 1]
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
+    chaos: Option<u32>,
+    /// What goes wrong for whom: the same seed, the same mischief.
+    #[arg(long, value_name = "N", requires = "chaos", default_value_t = 1)]
+    seed: u64,
     /// Check the invariants afterwards, as `tiffin verify` does.
     #[arg(long)]
     verify: bool,
@@ -135,7 +160,9 @@ async fn play(args: &Args, instance: &Instance, running: &Running, steps: &Steps
         .context("the instance could not be set up")?;
     steps.step("waiting until every service has heard of it");
     settle::everyone_has_heard(running).await?;
-    let day = Day::new(instance.clone(), cast, operator, running.clock().clone());
+    let seed = args.seed;
+    let chaos = args.chaos.map(|times| Chaos { seed, times });
+    let day = Day::new(instance.clone(), cast, operator, running.clock().clone(), chaos);
     let mut report = day.play(steps).await?;
     if args.verify {
         steps.step("verifying");

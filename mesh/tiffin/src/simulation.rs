@@ -22,10 +22,10 @@ use tokio::task::JoinSet;
 
 use crate::chain::Chain;
 use crate::client::Api;
-use courier::{Pace, Rider};
+use courier::{Pace, Reliable, Rider};
 use kitchen::{Answer, Cook, Kitchen};
 
-pub use customer::{delivery_of, good_card, is_stale};
+pub use customer::{by_card, delivery_of, good_card, is_stale};
 pub use track::{Track, follow};
 
 /// A courier's bicycle.
@@ -60,6 +60,7 @@ pub async fn run(api: &Api, chain: &Chain, running: &Running, json: bool) -> Res
                 dropoff_service: SERVICE,
                 thinks_for: SignedDuration::from_secs(10),
             },
+            conduct: Reliable,
         };
         everyone.spawn(courier::ride(rider));
     }
@@ -88,7 +89,7 @@ struct AtEase {
 }
 
 impl Cook for AtEase {
-    async fn answer(&self, _: OrderId) -> Answer {
+    async fn answer(&self, _: OrderId, _: u32) -> Answer {
         let looks_for = SignedDuration::from_secs(rand::random_range(5..30));
         self.clock.sleep_until(self.clock.now() + looks_for).await;
         if rand::random_range(0..REFUSED_ONE_IN) == 0 {
@@ -122,7 +123,7 @@ fn is_too_late(failure: &crate::client::Failure) -> bool {
 }
 
 /// A command that came too late is no mistake; any other failure is.
-fn unless_too_late<T>(result: Result<T, crate::client::Failure>) -> Result<Option<T>> {
+pub(crate) fn unless_too_late<T>(result: Result<T, crate::client::Failure>) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(failure) if is_too_late(&failure) => {

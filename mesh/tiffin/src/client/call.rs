@@ -46,6 +46,11 @@ impl Call {
         Self::new(Method::PUT, path).with_body(body)
     }
 
+    /// Changes a part of a thing; no key needed.
+    pub fn patch(path: impl Into<String>, body: &impl Serialize) -> Self {
+        Self::new(Method::PATCH, path).with_body(body)
+    }
+
     /// Removes a thing; no key needed.
     pub fn delete(path: impl Into<String>) -> Self {
         Self::new(Method::DELETE, path)

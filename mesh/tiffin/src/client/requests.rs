@@ -1,12 +1,14 @@
-//! What each kind of person can ask for, one function per route.
+//! What customers, kitchens and operators can ask for, one function per route; couriers are in `courier`.
 
 use jiff::Timestamp;
 use mesh_contracts::api::{
-    Accept, Address, Deliver, Nothing, Override, Payment, PlaceOrder, Position, Quantity, Receipt, Register,
-    RegisterStaff, Registered, SetLine, Shift, SpeedMPerMin, StockAmount, StockQuantity, WithReason,
+    Accept, Address, ChangePoint, HandOver, Nothing, Override, Payment, PlaceOrder, Quantity, Receipt, Register,
+    RegisterStaff, Registered, SetLine, StockAmount, StockQuantity, WithReason,
 };
-use mesh_contracts::geo::{Coordinates, Country};
-use mesh_contracts::id::{AddressId, DeliveryId, FoodPointId, IngredientId, OrderId, ProductId, PromotionId};
+use mesh_contracts::geo::Country;
+use mesh_contracts::id::{
+    AddressId, CourierId, DeliveryId, FoodPointId, IngredientId, OrderId, ProductId, PromotionId,
+};
 use mesh_contracts::menu::Product;
 use mesh_contracts::order::Reason;
 use mesh_contracts::point::Settings;
@@ -54,6 +56,11 @@ impl Person {
     /// Pays with another card.
     pub async fn pay(&self, order: OrderId, payment: &Payment, key: &str) -> Result<Reply, Failure> {
         self.post(format!("/v1/orders/{order}/payments"), payment, key).await
+    }
+
+    /// An order's payment as its customer or an operator may see it.
+    pub async fn payment(&self, order: OrderId) -> Result<Value, Failure> {
+        self.get(format!("/v1/orders/{order}/payment")).await
     }
 
     /// Changes the mind.
@@ -116,106 +123,42 @@ impl Person {
     pub async fn mark_ready(&self, order: OrderId, key: &str) -> Result<Reply, Failure> {
         self.post(format!("/v1/orders/{order}/ready"), &Nothing {}, key).await
     }
-}
 
-/// A courier's job, as far as the courier's feet need it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Job {
-    /// Which.
-    pub delivery: DeliveryId,
-    /// The courier has it, not only an offer of it.
-    pub is_mine: bool,
-    /// The courier has the food already.
-    pub picked_up: bool,
-    /// The kitchen called it.
-    pub food_ready: bool,
-    /// When the kitchen means to.
-    pub ready_by: Timestamp,
-    /// Where the food is.
-    pub pickup: Coordinates,
-    /// Where it goes: the address while the job is ours, to 100 m before.
-    pub door: Coordinates,
-}
-
-impl Job {
-    /// From an entry of `GET couriers/me/jobs`, or a document of the courier's live stream; `None` if it is neither.
-    pub fn of(document: &Value) -> Option<Self> {
-        let order: OrderId = field(&document["order"])?;
-        let status = document["status"].as_str()?;
-        let address = [
-            &document["address"]["place"]["at"],
-            &document["destination"]["place"]["at"],
-        ];
-        Some(Self {
-            delivery: order.delivery(),
-            is_mine: matches!(status, "assigned" | "picked_up" | "attempted"),
-            picked_up: matches!(status, "picked_up" | "attempted"),
-            food_ready: document["food_ready"].as_bool()?,
-            ready_by: field(&document["ready_by"])?,
-            pickup: field(&document["pickup"])?,
-            door: address.into_iter().find_map(field)?,
-        })
-    }
-}
-
-/// What couriers do.
-impl Person {
-    /// Offers and jobs as they move.
-    pub fn jobs_live(&self) -> Live {
-        self.live("/v1/couriers/me/live", None)
-    }
-
-    /// Offers and jobs now, with the addresses of the active ones.
-    pub async fn jobs(&self, seen: Option<String>) -> Result<Vec<Job>, Failure> {
-        let call = Call::get("/v1/couriers/me/jobs").having_seen(seen);
-        let body: Value = parsed(&call, self.send(call.clone()).await?)?;
-        let items = body.as_array().or_else(|| body["items"].as_array());
-        Ok(items.into_iter().flatten().filter_map(Job::of).collect())
-    }
-
-    /// Takes offers from now on, or no more.
-    pub async fn set_shift(&self, on: bool, at: Coordinates, speed_m_per_min: u32) -> Result<Reply, Failure> {
-        let shift = Shift {
-            on,
-            at: on.then_some(at),
-            speed_m_per_min: SpeedMPerMin::new(speed_m_per_min).filter(|_| on),
-        };
-        self.send(Call::put("/v1/couriers/me/shift", &shift)).await
-    }
-
-    /// Says where the courier is.
-    pub async fn report_position(&self, at: Coordinates) -> Result<Reply, Failure> {
-        self.send(Call::put("/v1/couriers/me/position", &Position { at }).fleeting())
+    /// Had accepted it and can't after all; another kitchen may.
+    pub async fn stop_cooking(&self, order: OrderId, reason: Reason, key: &str) -> Result<Reply, Failure> {
+        self.post(format!("/v1/orders/{order}/stop"), &WithReason { reason }, key)
             .await
     }
 
-    /// Takes the job.
-    pub async fn accept_job(&self, delivery: DeliveryId, key: &str) -> Result<Reply, Failure> {
-        self.on_delivery(delivery, "accept", key).await
+    /// There is nothing left of an ingredient.
+    pub async fn mark_gone(&self, point: FoodPointId, ingredient: IngredientId, key: &str) -> Result<Reply, Failure> {
+        self.post(
+            format!("/v1/food-points/{point}/stock/{ingredient}/gone"),
+            &Nothing {},
+            key,
+        )
+        .await
     }
 
-    /// Leaves it to others.
-    pub async fn decline_job(&self, delivery: DeliveryId, key: &str) -> Result<Reply, Failure> {
-        self.on_delivery(delivery, "decline", key).await
+    /// There is some of it again.
+    pub async fn mark_back(
+        &self,
+        point: FoodPointId,
+        ingredient: IngredientId,
+        quantity: StockQuantity,
+        key: &str,
+    ) -> Result<Reply, Failure> {
+        let path = format!("/v1/food-points/{point}/stock/{ingredient}/back");
+        self.post(path, &StockAmount { quantity }, key).await
     }
 
-    /// Has the food.
-    pub async fn pick_up(&self, delivery: DeliveryId, key: &str) -> Result<Reply, Failure> {
-        self.on_delivery(delivery, "pick-up", key).await
-    }
-
-    /// Handed it over, with a photo to show for it.
-    pub async fn deliver(&self, delivery: DeliveryId, photo: String, key: &str) -> Result<Reply, Failure> {
-        let proof = Deliver {
-            pin: None,
-            photo: Some(photo),
+    /// Takes orders, or none.
+    pub async fn set_open(&self, point: FoodPointId, open: bool) -> Result<Reply, Failure> {
+        let change = ChangePoint {
+            open: Some(open),
+            settings: None,
         };
-        self.post(format!("/v1/deliveries/{delivery}/deliver"), &proof, key)
-            .await
-    }
-
-    async fn on_delivery(&self, delivery: DeliveryId, verb: &str, key: &str) -> Result<Reply, Failure> {
-        self.post(format!("/v1/deliveries/{delivery}/{verb}"), &Nothing {}, key)
+        self.send(Call::patch(format!("/v1/food-points/{point}"), &change))
             .await
     }
 }
@@ -260,6 +203,16 @@ impl Person {
         self.registered("/v1/couriers".to_owned(), staff, key).await
     }
 
+    /// Asks another courier to go on with what one has on the way.
+    pub async fn hand_over(&self, delivery: DeliveryId, to: CourierId, key: &str) -> Result<Reply, Failure> {
+        self.post(
+            format!("/v1/deliveries/{delivery}/hand-over"),
+            &HandOver { courier: to },
+            key,
+        )
+        .await
+    }
+
     /// Ends an order.
     pub async fn override_order(&self, order: OrderId, reason: Reason, key: &str) -> Result<Reply, Failure> {
         self.post(format!("/v1/orders/{order}/override"), &Override { reason }, key)
@@ -273,7 +226,7 @@ impl Person {
         parsed(&call, self.send(call.clone()).await?)
     }
 
-    async fn post(&self, path: String, body: &impl Serialize, key: &str) -> Result<Reply, Failure> {
+    pub(super) async fn post(&self, path: String, body: &impl Serialize, key: &str) -> Result<Reply, Failure> {
         self.send(Call::post(path, body).keyed(key)).await
     }
 
@@ -294,40 +247,11 @@ impl Person {
     }
 }
 
-fn parsed<T: serde::de::DeserializeOwned>(call: &Call, reply: Reply) -> Result<T, Failure> {
+pub(super) fn parsed<T: serde::de::DeserializeOwned>(call: &Call, reply: Reply) -> Result<T, Failure> {
     reply.json().map_err(|err| unlike(call, err.to_string()))
 }
 
 /// An answer of another shape than agreed tells nothing.
 fn unlike(call: &Call, why: String) -> Failure {
     Failure::Unknown { what: call.what(), why }
-}
-
-fn field<T: serde::de::DeserializeOwned>(value: &Value) -> Option<T> {
-    serde_json::from_value(value.clone()).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_job_is_read_with_its_address_or_the_place_near_it() {
-        let mut document = json!({
-            "order": "ord_00000000000000000000000009",
-            "status": "assigned",
-            "food_ready": false,
-            "ready_by": "2026-03-01T12:00:00Z",
-            "pickup": {"lat_e6": 1, "lon_e6": 2},
-            "destination": {"address": "adr_00000000000000000000000006",
-                "place": {"country": "DE", "at": {"lat_e6": 3000, "lon_e6": 4000}}},
-        });
-        let coarse = Job::of(&document).expect("a job");
-        assert!(coarse.is_mine && !coarse.picked_up);
-        assert_eq!(coarse.door.lat_e6, 3000);
-        document["address"] = json!({"text": "x", "place": {"country": "DE", "at": {"lat_e6": 3123, "lon_e6": 4456}}});
-        assert_eq!(Job::of(&document).expect("a job").door.lat_e6, 3123);
-    }
 }

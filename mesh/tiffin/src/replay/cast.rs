@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use mesh_contracts::api::{Address, Register, RegisterStaff, StockQuantity};
 use mesh_contracts::geo::{Country, Place};
-use mesh_contracts::id::{AddressId, FoodPointId, IngredientId, ProductId};
+use mesh_contracts::id::{AddressId, CourierId, FoodPointId, IngredientId, ProductId};
 use mesh_contracts::menu::{Names, Product, RecipeLine};
 use mesh_contracts::money::{Currency, Money};
 use mesh_contracts::order::Kind;
@@ -33,7 +33,7 @@ const ADDRESSES_PER_CUSTOMER: usize = 16;
 /// What a city's kitchen has room for: no order of an instance is ever refused for want of a slot.
 const POOL: u16 = 1_000;
 /// Portions on the shelf: more than any instance has orders.
-const STOCK: u32 = 1_000_000;
+pub(super) const STOCK: u32 = 1_000_000;
 /// As far as food points may deliver.
 const RADIUS_M: u32 = 100_000;
 /// What every meal costs.
@@ -48,8 +48,10 @@ pub(super) struct Cast {
     pub(super) meals: BTreeMap<u16, ProductId>,
     /// By restaurant.
     pub(super) kitchens: BTreeMap<String, Kitchen>,
+    /// What all meals are made of.
+    pub(super) portion: IngredientId,
     /// As in the instance.
-    pub(super) couriers: Vec<Person>,
+    pub(super) couriers: Vec<Courier>,
     pub(super) customers: Vec<Person>,
     /// As in the instance: where each order goes.
     pub(super) addresses: Vec<AddressId>,
@@ -82,6 +84,7 @@ impl Cast {
             country,
             meals,
             kitchens,
+            portion: setter.portion(),
             couriers,
             customers,
             addresses,
@@ -97,6 +100,12 @@ impl Cast {
     pub(super) fn meal_of(&self, order: &Order) -> ProductId {
         self.meals[&prep_minutes(order)]
     }
+}
+
+/// Somebody who rides.
+pub(super) struct Courier {
+    pub(super) id: CourierId,
+    pub(super) person: Person,
 }
 
 /// From the order to its being ready, as a recipe may say it.
@@ -201,16 +210,16 @@ impl Setter<'_> {
         Ok(Kitchen { person, point })
     }
 
-    async fn couriers(&self, count: usize) -> Result<Vec<Person>> {
+    async fn couriers(&self, count: usize) -> Result<Vec<Courier>> {
         stream::iter(0..count)
             .map(async |index| {
                 let staff = self.staff(format!("courier-{index}"), Some(self.country));
                 let key = self.key(format_args!("courier/{index}"));
                 self.operator.hire_courier(&staff, &key).await?;
                 let person = self.api.person(&staff.email, &staff.password);
-                person.sign_in().await?;
+                let id = person.sign_in().await?.courier();
                 self.steps.one_more();
-                anyhow::Ok(person)
+                anyhow::Ok(Courier { id, person })
             })
             .buffered(AT_ONCE)
             .try_collect()

@@ -10,6 +10,7 @@ use mesh_contracts::order::Status;
 use serde::Serialize;
 
 use super::instance::Instance;
+use super::reckoning::Reckoning;
 use crate::simulation::Track;
 use crate::verify::{self, Breach, Invariant};
 
@@ -20,6 +21,8 @@ pub(super) struct Fate {
     pub(super) order: usize,
     /// The platform acknowledged it.
     pub(super) is_placed: bool,
+    /// It did not, since no kitchen could be asked, as was planned.
+    pub(super) is_turned_away: bool,
     /// Its last known status.
     pub(super) status: Option<Status>,
     /// If it has not ended: something will end it.
@@ -40,6 +43,7 @@ impl Fate {
         Self {
             order,
             is_placed: false,
+            is_turned_away: false,
             status: None,
             has_live_deadline: false,
             place_took: None,
@@ -76,6 +80,9 @@ pub struct Report {
     /// The first few of each that has any.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     violation_examples: BTreeMap<Invariant, Vec<Breach>>,
+    /// With mischief only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chaos: Option<Reckoning>,
     #[serde(skip)]
     gathered: Gathered,
 }
@@ -120,6 +127,7 @@ struct Quantiles {
 
 #[derive(Debug)]
 struct Gathered {
+    turned_away: usize,
     /// In minutes.
     click_to_door: Vec<f64>,
     lower_bounds: Vec<f64>,
@@ -142,7 +150,9 @@ impl Report {
             wall_seconds: 0.0,
             violations: None,
             violation_examples: BTreeMap::new(),
+            chaos: None,
             gathered: Gathered {
+                turned_away: 0,
                 click_to_door: Vec::new(),
                 lower_bounds: Vec::new(),
                 ready_to_pickup: Vec::new(),
@@ -155,6 +165,7 @@ impl Report {
     /// One order more.
     pub(super) fn add(&mut self, instance: &Instance, fate: &Fate) {
         if !fate.is_placed {
+            self.gathered.turned_away += usize::from(fate.is_turned_away);
             return;
         }
         let orders = &mut self.orders;
@@ -207,13 +218,19 @@ impl Report {
         self.wall_seconds = rounded(took.as_secs_f64());
     }
 
+    /// What the mischief came to.
+    pub(super) fn reckoned(&mut self, mut reckoning: Reckoning) {
+        reckoning.turned_away(self.gathered.turned_away);
+        self.chaos = Some(reckoning);
+    }
+
     /// What the checkers found.
     pub(super) fn verified(&mut self, found: &verify::Report) {
         self.violations = Some(found.violations.clone());
         self.violation_examples = found.examples.clone();
     }
 
-    /// Every order was taken and none lost, and no checker found anything.
+    /// Every order was taken (or turned away as planned), none was lost, all money is at rest, and no checker found anything.
     pub fn is_good(&self) -> bool {
         let orders = &self.orders;
         let is_clean = self
@@ -221,7 +238,9 @@ impl Report {
             .iter()
             .flat_map(BTreeMap::values)
             .all(|count| *count == 0);
-        orders.refused == 0 && orders.lost == 0 && orders.waiting == 0 && is_clean
+        let is_settled = self.chaos.as_ref().is_none_or(Reckoning::is_settled);
+        let refused = orders.refused - self.gathered.turned_away;
+        is_settled && refused == 0 && orders.lost == 0 && orders.waiting == 0 && is_clean
     }
 }
 
@@ -271,6 +290,9 @@ impl fmt::Display for Report {
             "took             {:.0} s at clock rate {}",
             self.wall_seconds, self.clock_rate
         )?;
+        if let Some(chaos) = &self.chaos {
+            write!(out, "\n{chaos}")?;
+        }
         if let Some(violations) = &self.violations {
             write!(out, "\nviolations      ")?;
             for (invariant, count) in violations {

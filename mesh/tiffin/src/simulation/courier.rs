@@ -6,17 +6,18 @@
 //! At life's own pace that is the same; when a day takes three minutes, a tenth of a second on the wire would be half a
 //! minute at every counter, and the couriers would be slower than any.
 
+mod conduct;
 mod road;
-
-use std::collections::{BTreeMap, HashSet};
+mod sight;
+mod slips;
 
 use anyhow::{Context as _, Result};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
-use mesh_contracts::delivery::Event;
+use mesh_contracts::delivery::{DropCause, Event};
 use mesh_contracts::geo::Coordinates;
-use mesh_contracts::id::DeliveryId;
+use mesh_contracts::id::{CourierId, DeliveryId};
 use mesh_runtime::Clock;
 use tokio::sync::watch;
 
@@ -24,12 +25,21 @@ use super::{key_of, unless_too_late};
 use crate::client::live::Happened;
 use crate::client::{Job, News, Person};
 use road::Road;
+use sight::{Sight, Taken};
+
+pub use conduct::{Conduct, Reliable, Slip, Then};
 
 /// Two bags of one counter go together if the second is ready within this.
 const TOGETHER_WITHIN: SignedDuration = SignedDuration::from_mins(5);
 
+/// Before a door that stays closed: bell, telephone, bell.
+const WAITS_AT_DOOR: SignedDuration = SignedDuration::from_mins(5);
+
+/// Stands for the attempt where a courier is asked to go on with what another has: such questions are not counted.
+const HAND_OVER: u32 = u32::MAX;
+
 /// Who rides, from where, until when.
-pub struct Rider {
+pub struct Rider<C> {
     /// The courier.
     pub person: Person,
     /// Business time.
@@ -40,6 +50,8 @@ pub struct Rider {
     pub off_at: Timestamp,
     /// How fast.
     pub pace: Pace,
+    /// How reliably.
+    pub conduct: C,
 }
 
 /// How long things take a courier.
@@ -56,10 +68,12 @@ pub struct Pace {
 }
 
 /// Works from now until the end of the shift and the last job in hand.
-pub async fn ride(rider: Rider) -> Result<()> {
+pub async fn ride<C: Conduct>(rider: Rider<C>) -> Result<()> {
+    let me = rider.person.sign_in().await.context("a courier cannot sign in")?;
     let road = Road::at(rider.home, rider.clock.clone());
     let courier = Courier {
         rider: &rider,
+        me: me.courier(),
         road: &road,
         sight: watch::Sender::new(Sight::default()),
     };
@@ -72,65 +86,9 @@ pub async fn ride(rider: Rider) -> Result<()> {
     }
 }
 
-/// What the courier's screen shows.
-#[derive(Debug, Clone, Default)]
-struct Sight {
-    /// Jobs and offers.
-    jobs: BTreeMap<DeliveryId, Seen>,
-    /// Counts the jobs taken, so that the oldest is done first.
-    taken: u64,
-    /// Offers being answered.
-    answering: usize,
-    /// The shift is over.
-    off: bool,
-    /// Handed over, whatever a list that lags behind still says.
-    delivered: HashSet<DeliveryId>,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Seen {
-    /// Since when the food is ready.
-    called_at: Option<Timestamp>,
-    /// Once the job is this courier's.
-    mine: Option<Taken>,
-}
-
-/// A job in hand.
-#[derive(Debug, Clone, Copy)]
-struct Taken {
-    /// Counts up.
-    turn: u64,
-    /// Since when.
-    at: Timestamp,
-    job: Job,
-}
-
-impl Sight {
-    /// Jobs in hand, oldest first.
-    fn mine(&self) -> Vec<(Taken, Option<Timestamp>)> {
-        let seen = self.jobs.values();
-        let mut mine: Vec<_> = seen.filter_map(|seen| Some((seen.mine?, seen.called_at))).collect();
-        mine.sort_by_key(|(taken, _)| taken.turn);
-        mine
-    }
-
-    fn take(&mut self, job: Job, at: Timestamp) {
-        if self.delivered.contains(&job.delivery) {
-            return;
-        }
-        self.taken += 1;
-        let turn = self.taken;
-        let seen = self.jobs.entry(job.delivery).or_default();
-        if job.food_ready {
-            seen.called_at.get_or_insert(at);
-        }
-        let taken = seen.mine.get_or_insert(Taken { turn, at, job });
-        taken.job = job;
-    }
-}
-
-struct Courier<'a> {
-    rider: &'a Rider,
+struct Courier<'a, C> {
+    rider: &'a Rider<C>,
+    me: CourierId,
     road: &'a Road,
     sight: watch::Sender<Sight>,
 }
@@ -138,11 +96,19 @@ struct Courier<'a> {
 /// An offer being answered.
 type Answering<'a> = FuturesUnordered<BoxFuture<'a, Result<()>>>;
 
-impl Courier<'_> {
+impl<C: Conduct> Courier<'_, C> {
     async fn come_on(&self) -> Result<()> {
         let Rider { person, pace, .. } = self.rider;
         let told = person.set_shift(true, self.road.here(), pace.speed_m_per_min).await;
         told.map(drop).context("a courier cannot come on shift")
+    }
+
+    /// After a time in which the platform may have ended the shift.
+    async fn come_back(&self) -> Result<()> {
+        if self.sight.borrow().off || self.road.is_silent() {
+            return Ok(());
+        }
+        self.come_on().await
     }
 
     async fn go_off(&self) -> Result<()> {
@@ -165,11 +131,7 @@ impl Courier<'_> {
                     }
                     News::Event(happened) => self.hear(&happened, &mut answering).await?,
                     // Offers may have gone unanswered in between, and with three of them the shift.
-                    News::Resumed => {
-                        if !self.sight.borrow().off {
-                            self.come_on().await?;
-                        }
-                    }
+                    News::Resumed => self.come_back().await?,
                     News::Refused(failure) => return Err(failure).context("a courier may not see the own jobs"),
                 },
                 Some(answered) = answering.next() => answered?,
@@ -184,11 +146,11 @@ impl Courier<'_> {
             sight
                 .jobs
                 .retain(|known, _| jobs.iter().any(|job| job.delivery == *known));
-            for job in jobs.iter().filter(|job| job.is_mine) {
+            for job in jobs.iter().filter(|job| job.is_of(self.me)) {
                 sight.take(*job, now);
             }
         });
-        for job in jobs.iter().filter(|job| !job.is_mine) {
+        for job in jobs.iter().filter(|job| !job.is_of(self.me)) {
             self.offered(job.delivery, 0, now, answering);
         }
     }
@@ -205,17 +167,35 @@ impl Courier<'_> {
                 }
             }),
             Some(Event::OfferLapsed { .. }) => {
+                self.rider.conduct.slipped(delivery, Slip::Ignores);
                 self.forget(delivery);
                 // The third one in a row ends the shift, and it was not the courier who wanted that.
-                if !self.sight.borrow().off {
-                    self.come_on().await?;
+                self.come_back().await?;
+            }
+            Some(Event::Dropped { cause, .. }) => {
+                match cause {
+                    DropCause::Silent | DropCause::NotPickedUp => {
+                        self.rider.conduct.slipped(delivery, Slip::Vanishes);
+                    }
+                    DropCause::Dropped | DropCause::Rerouted => {}
                 }
+                self.forget(delivery);
+            }
+            Some(Event::HandOverOffered { to, .. }) if to == self.me => {
+                self.offered(delivery, HAND_OVER, happened.at, answering);
+            }
+            Some(Event::HandOverEnded { .. }) => self.sight.send_modify(|sight| {
+                if let Some(seen) = sight.jobs.get_mut(&delivery) {
+                    seen.stays = true;
+                }
+            }),
+            Some(Event::HandedOver { from, .. }) if from == self.me => {
+                self.rider.conduct.slipped(delivery, Slip::BreaksDown);
+                self.forget(delivery);
             }
             Some(
                 Event::Declined { .. }
-                | Event::Dropped { .. }
                 | Event::Moved { .. }
-                | Event::HandedOver { .. }
                 | Event::Delivered { .. }
                 | Event::Returned { .. }
                 | Event::Lost { .. }
@@ -228,7 +208,7 @@ impl Courier<'_> {
                 | Event::PickedUp { .. }
                 | Event::Attempted { .. }
                 | Event::HandOverOffered { .. }
-                | Event::HandOverEnded { .. },
+                | Event::HandedOver { .. },
             )
             | None => {}
         }
@@ -249,20 +229,34 @@ impl Courier<'_> {
 
     async fn answer(&self, delivery: DeliveryId, attempt: u32, offered_at: Timestamp) -> Result<()> {
         let Rider {
-            person, clock, pace, ..
+            person,
+            clock,
+            pace,
+            conduct,
+            ..
         } = self.rider;
         let answers_at = offered_at + pace.thinks_for;
         clock.sleep_until(answers_at).await;
+        if self.road.is_silent() || conduct.slips(delivery, Slip::Ignores) {
+            return Ok(());
+        }
         let offer = format!("{delivery}/{attempt}");
-        if self.sight.borrow().off {
-            return unless_too_late(person.decline_job(delivery, &key_of("decline", offer)).await).map(drop);
+        let slips = conduct.slips(delivery, Slip::Declines);
+        if slips || self.sight.borrow().off {
+            let told = person.decline_job(delivery, &key_of("decline", offer)).await;
+            if unless_too_late(told)?.is_some() && slips {
+                conduct.slipped(delivery, Slip::Declines);
+            }
+            return Ok(());
         }
         let told = person.accept_job(delivery, &key_of("take", offer)).await;
         let Some(reply) = unless_too_late(told)? else {
             return Ok(());
         };
         let jobs = person.jobs(reply.token).await?;
-        let taken = jobs.into_iter().find(|job| job.delivery == delivery && job.is_mine);
+        let taken = jobs
+            .into_iter()
+            .find(|job| job.delivery == delivery && job.is_of(self.me));
         if let Some(job) = taken {
             self.sight.send_modify(|sight| sight.take(job, answers_at));
         }
@@ -306,7 +300,9 @@ impl Courier<'_> {
         self.road.stay(pace.pickup_service / 2).await;
         let mut next = Some(first);
         while let Some(job) = next {
-            if let Some(called_at) = self.is_called(job.delivery).await {
+            if self.leaves(job).await? {
+                self.forget(job.delivery);
+            } else if let Some(called_at) = self.is_called(job.delivery).await {
                 self.road.not_before(called_at);
                 let told = self
                     .rider
@@ -358,19 +354,30 @@ impl Courier<'_> {
             let Some(bag) = bags.pop() else {
                 return Ok(());
             };
+            if self.is_rid_of(bag).await? {
+                continue;
+            }
             self.road.go(bag.door, pace.speed_m_per_min).await;
             self.road.stay(pace.dropoff_service / 2).await;
+            if self.is_not_let_in(bag).await? {
+                continue;
+            }
             let photo = format!("photo-{}", bag.delivery);
             let told = person
                 .deliver(bag.delivery, photo, &key_of("deliver", bag.delivery))
                 .await;
             unless_too_late(told)?;
-            self.sight.send_modify(|sight| {
-                sight.delivered.insert(bag.delivery);
-            });
-            self.forget(bag.delivery);
+            self.is_over(bag.delivery);
             self.road.stay(pace.dropoff_service / 2).await;
         }
+    }
+
+    /// Nothing to be done with it any more.
+    fn is_over(&self, delivery: DeliveryId) {
+        self.sight.send_modify(|sight| {
+            sight.over.insert(delivery);
+        });
+        self.forget(delivery);
     }
 
     /// Done, or taken away: not to be looked at again, whatever the live stream still has to say.
@@ -378,43 +385,5 @@ impl Courier<'_> {
         self.sight.send_modify(|sight| {
             sight.jobs.remove(&delivery);
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn job(id: u128, pickup_e6: i32) -> Job {
-        Job {
-            delivery: DeliveryId(uuid::Uuid::from_u128(id)),
-            is_mine: true,
-            picked_up: false,
-            food_ready: false,
-            ready_by: Timestamp::UNIX_EPOCH,
-            pickup: Coordinates::new(pickup_e6, 0).expect("on earth"),
-            door: Coordinates::new(0, 0).expect("on earth"),
-        }
-    }
-
-    #[test]
-    fn the_oldest_job_comes_first_even_if_it_is_seen_again() {
-        let second = |second| Timestamp::from_second(second).expect("in range");
-        let mut sight = Sight::default();
-        sight.take(job(9, 1), second(1));
-        sight.take(job(1, 2), second(2));
-        let ready = Job {
-            food_ready: true,
-            ..job(9, 1)
-        };
-        sight.take(ready, second(3));
-        let mine = sight.mine();
-        let order: Vec<u128> = mine
-            .iter()
-            .map(|(taken, _)| taken.job.delivery.uuid().as_u128())
-            .collect();
-        assert_eq!(order, [9, 1]);
-        assert_eq!(mine[0].0.at, second(1), "it was taken once");
-        assert_eq!(mine[0].1, Some(second(3)), "what was heard of it later counts");
     }
 }

@@ -172,7 +172,8 @@ pub fn is_stale(failure: &Failure) -> bool {
     )
 }
 
-fn by_card(token: &str) -> Payment {
+/// Paid by the card that the sandbox's provider knows by that name.
+pub fn by_card(token: &str) -> Payment {
     Payment {
         method: Method::Card,
         token: Some(token.to_owned()),

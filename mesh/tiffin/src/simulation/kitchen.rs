@@ -5,7 +5,8 @@ use std::future::Future;
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
-use mesh_contracts::id::{FoodPointId, OrderId};
+use mesh_contracts::api::StockQuantity;
+use mesh_contracts::id::{FoodPointId, IngredientId, OrderId};
 use mesh_contracts::order::{Event, Reason};
 use mesh_contracts::view::order::Ticket;
 use serde_json::Value;
@@ -34,18 +35,40 @@ pub enum Answer {
     },
     /// Won't.
     Reject(Reason),
+    /// Says nothing: nobody is there.
+    Silence,
+    /// Won't, since that is gone; and says so of the shelf, too.
+    OutOf(IngredientId),
 }
 
 /// How a kitchen works.
 pub trait Cook: Clone + Send + Sync + 'static {
     /// What it says to a ticket, once it has looked at it.
-    fn answer(&self, order: OrderId) -> impl Future<Output = Answer> + Send;
+    fn answer(&self, order: OrderId, attempt: u32) -> impl Future<Output = Answer> + Send;
 
     /// Waits until the food is done.
     fn is_done(&self, order: OrderId, ready_by: Timestamp) -> impl Future<Output = ()> + Send;
 
     /// Whether it says that it starts, or leaves that to the clock.
     fn says_when_it_starts(&self) -> bool;
+
+    /// Whether it finds out that it can't cook what it has accepted, before it is on the stove.
+    fn regrets(&self, _: OrderId) -> impl Future<Output = Option<Reason>> + Send {
+        async { None }
+    }
+
+    /// Waits until there is some again of what was out; so much.
+    fn restocks(&self) -> impl Future<Output = StockQuantity> + Send {
+        std::future::pending()
+    }
+
+    /// Waits until somebody is there again, after a ticket was left unanswered.
+    fn is_back(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
+    /// The platform has taken note that an order was turned down, left unanswered or stopped.
+    fn refused(&self, _: OrderId) {}
 }
 
 /// Works until aborted, or until the door is shut for good.
@@ -128,16 +151,15 @@ impl<C: Cook> Shift<C> {
             Some(Event::TicketStopped { food_point, .. }) if here(food_point) => {
                 self.on_stove.remove(&order);
             }
-            Some(
-                Event::Completed { .. }
-                | Event::Rejected { .. }
-                | Event::Expired { .. }
-                | Event::Cancelled { .. }
-                | Event::Undelivered { .. },
-            ) => {
-                self.asked.retain(|(asked, _)| *asked != order);
-                self.on_stove.remove(&order);
+            Some(Event::TicketTimedOut { food_point, .. }) if here(food_point) => self.missed(order),
+            // Nobody could cook it, this kitchen neither: the order's time may be over before the ticket's is.
+            Some(Event::Rejected { .. }) => {
+                self.cook.refused(order);
+                self.over(order);
             }
+            Some(
+                Event::Completed { .. } | Event::Expired { .. } | Event::Cancelled { .. } | Event::Undelivered { .. },
+            ) => self.over(order),
             Some(_) | None => {}
         }
     }
@@ -146,16 +168,30 @@ impl<C: Cook> Shift<C> {
         if !self.asked.insert((order, attempt)) {
             return;
         }
-        let (person, cook) = (self.kitchen.person.clone(), self.cook.clone());
+        let (kitchen, cook) = (self.kitchen.clone(), self.cook.clone());
         self.hands.spawn(async move {
             let ticket = format!("{order}/{attempt}");
-            match cook.answer(order).await {
-                Answer::Accept { ready_by } => accept(&person, order, ready_by, &ticket).await,
-                Answer::Reject(reason) => {
-                    let told = person.reject_ticket(order, reason, &key_of("reject", ticket)).await;
-                    unless_too_late(told).map(drop)
-                }
+            match cook.answer(order, attempt).await {
+                Answer::Accept { ready_by } => accept(&kitchen.person, order, ready_by, &ticket).await,
+                Answer::Reject(reason) => reject(&kitchen, &cook, order, reason, &ticket).await,
+                Answer::Silence => Ok(()),
+                Answer::OutOf(ingredient) => run_out(&kitchen, &cook, order, ingredient, &ticket).await,
             }
+        });
+    }
+
+    fn over(&mut self, order: OrderId) {
+        self.asked.retain(|(asked, _)| *asked != order);
+        self.on_stove.remove(&order);
+    }
+
+    /// A point that misses tickets pauses itself; whoever comes back opens it, whether it did or not.
+    fn missed(&mut self, order: OrderId) {
+        self.cook.refused(order);
+        let (kitchen, cook) = (self.kitchen.clone(), self.cook.clone());
+        self.hands.spawn(async move {
+            cook.is_back().await;
+            unless_too_late(kitchen.person.set_open(kitchen.point, true).await).map(drop)
         });
     }
 
@@ -165,6 +201,13 @@ impl<C: Cook> Shift<C> {
         }
         let (person, cook) = (self.kitchen.person.clone(), self.cook.clone());
         self.hands.spawn(async move {
+            if let Some(reason) = cook.regrets(order).await {
+                let told = person.stop_cooking(order, reason, &key_of("stop", order)).await;
+                if unless_too_late(told)?.is_some() {
+                    cook.refused(order);
+                    return Ok(());
+                }
+            }
             if cook.says_when_it_starts() {
                 unless_too_late(person.start_cooking(order, &key_of("start", order)).await)?;
             }
@@ -172,6 +215,37 @@ impl<C: Cook> Shift<C> {
             unless_too_late(person.mark_ready(order, &key_of("ready", order)).await).map(drop)
         });
     }
+}
+
+async fn reject<C: Cook>(kitchen: &Kitchen, cook: &C, order: OrderId, reason: Reason, ticket: &str) -> Result<()> {
+    let told = kitchen
+        .person
+        .reject_ticket(order, reason, &key_of("reject", ticket))
+        .await;
+    if unless_too_late(told)?.is_some() {
+        cook.refused(order);
+    }
+    Ok(())
+}
+
+/// First the shelf, so that nobody orders it meanwhile.
+async fn run_out<C: Cook>(
+    kitchen: &Kitchen,
+    cook: &C,
+    order: OrderId,
+    ingredient: IngredientId,
+    ticket: &str,
+) -> Result<()> {
+    let Kitchen { person, point } = kitchen;
+    let told = person.mark_gone(*point, ingredient, &key_of("gone", ticket)).await;
+    unless_too_late(told)?;
+    reject(kitchen, cook, order, Reason::IngredientUnavailable, ticket).await?;
+    let quantity = cook.restocks().await;
+    let told = person
+        .mark_back(*point, ingredient, quantity, &key_of("back", ticket))
+        .await;
+    // Two who find the same shelf empty fill it once.
+    unless_too_late(told).map(drop)
 }
 
 async fn accept(person: &Person, order: OrderId, ready_by: Option<Timestamp>, ticket: &str) -> Result<()> {

@@ -22,6 +22,8 @@ pub struct Track {
     pub courier: Option<CourierId>,
     /// Cards declined so far.
     pub declines: u32,
+    /// It is on the stove, or was.
+    pub cooking_began: bool,
     /// When it reached each status, as far as it was seen.
     pub reached: Vec<(Status, Timestamp)>,
 }
@@ -35,6 +37,7 @@ impl Track {
             ready_by: None,
             courier: None,
             declines: 0,
+            cooking_began: false,
             reached: Vec::new(),
         }
     }
@@ -76,6 +79,7 @@ impl Track {
             Event::Cancelled { .. } => self.reach(Status::Cancelled, at),
             Event::Undelivered { .. } => self.reach(Status::Undelivered, at),
             Event::PaymentDeclined { count } => self.declines = *count,
+            Event::CookingStarted {} => self.cooking_began = true,
             Event::HoldRequested { .. }
             | Event::HoldHeld { .. }
             | Event::HoldFailed { .. }
@@ -86,7 +90,6 @@ impl Track {
             | Event::TicketRejected { .. }
             | Event::TicketTimedOut { .. }
             | Event::TicketStopped { .. }
-            | Event::CookingStarted {}
             | Event::DeliveryRequested { .. }
             | Event::CourierMissing {}
             | Event::DeliveryOverdue {}
@@ -111,6 +114,8 @@ impl Track {
         self.food_point = field(&document["food_point"]).or(self.food_point);
         self.ready_by = field(&document["ready_by"]).or(self.ready_by);
         self.courier = field(&document["courier"]);
+        self.declines = field(&document["declines"]).unwrap_or(self.declines);
+        self.cooking_began |= document["ticket"] == "cooking";
         Some(())
     }
 }

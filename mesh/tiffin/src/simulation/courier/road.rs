@@ -1,5 +1,6 @@
 //! Where a courier is: on the bee line between two places, at the courier's speed, in business time.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub(super) struct Road {
     leg: Mutex<Leg>,
     /// The courier's own time: until when it is spent.
     spent: Mutex<Timestamp>,
+    /// The courier's phone is off.
+    silent: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +52,18 @@ impl Road {
             clock,
             leg: Mutex::new(leg),
             spent: Mutex::new(now),
+            silent: AtomicBool::new(false),
         }
+    }
+
+    /// Whether the courier's phone is off: no position is reported and no offer seen.
+    pub(super) fn is_silent(&self) -> bool {
+        self.silent.load(Ordering::Relaxed)
+    }
+
+    /// Turns the phone off or on.
+    pub(super) fn fall_silent(&self, silent: bool) {
+        self.silent.store(silent, Ordering::Relaxed);
     }
 
     /// Where the courier is now.
@@ -109,7 +123,7 @@ impl Road {
                 Some(_) => silent >= RIDING_TICKS || self.has_arrived(),
                 None => true,
             };
-            if !is_due {
+            if !is_due || self.is_silent() {
                 continue;
             }
             match person.report_position(here).await {
