@@ -79,6 +79,7 @@ async fn a_replay_places_and_completes_every_order_and_nothing_is_amiss_afterwar
         "{report}"
     );
     assert_eq!(orders["lost"], 0);
+    assert!(report["chaos"].is_null(), "nothing goes wrong unless it is asked for");
     let door = &report["click_to_door_minutes"];
     let minutes = |name: &str| door[name].as_f64().unwrap_or_default();
     assert!(minutes("mean") > minutes("lower_bound_mean"), "{report}");

@@ -1,5 +1,6 @@
 //! What only the whole system can show.
 
+mod chaos;
 mod command;
 mod faults;
 mod flow;
