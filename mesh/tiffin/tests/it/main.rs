@@ -2,6 +2,7 @@
 
 mod chaos;
 mod command;
+mod explorer;
 mod faults;
 mod flow;
 mod platform;

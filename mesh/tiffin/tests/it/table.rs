@@ -30,7 +30,7 @@ const TAKEN: [i64; 3] = [0, PRICE, 0];
 const GIVEN_BACK: [i64; 3] = [0, PRICE, PRICE];
 
 /// A state, reached as its people mean it, with every message heard.
-fn state(script: &Script, is_there: impl Fn(&World) -> bool) -> World {
+pub fn state(script: &Script, is_there: impl Fn(&World) -> bool) -> World {
     let mut run = Run::new(script, Pace::Prompt);
     while !is_there(run.world()) {
         assert!(run.step(), "{} never gets there", script.name);
@@ -52,30 +52,30 @@ fn with_ticket(status: Status, ticket: Ticket) -> impl Fn(&World) -> bool {
     }
 }
 
-fn offered() -> World {
+pub fn offered() -> World {
     state(&Script::default(), with_ticket(Status::Paid, Ticket::Offered))
 }
 
-fn queued() -> World {
+pub fn queued() -> World {
     state(&Script::default(), with_ticket(Status::Assigned, Ticket::Queued))
 }
 
-fn cooking() -> World {
+pub fn cooking() -> World {
     state(&Script::default(), with_ticket(Status::Assigned, Ticket::Cooking))
 }
 
-fn ready() -> World {
+pub fn ready() -> World {
     state(&Script::default(), |world| {
         let is_ready = with_ticket(Status::Ready, Ticket::Ready)(world);
         is_ready && order(world).courier.is_some()
     })
 }
 
-fn on_its_way() -> World {
+pub fn on_its_way() -> World {
     state(&Script::default(), with_ticket(Status::InDelivery, Ticket::HandedOver))
 }
 
-fn on_the_counter() -> World {
+pub fn on_the_counter() -> World {
     let script = Script {
         kind: Kind::PickUp,
         ..Script::default()

@@ -60,6 +60,17 @@ impl Provider {
         outcome.clone()
     }
 
+    /// What came of a call, if it was carried out.
+    pub fn outcome(&self, key: &str) -> Option<&Answer> {
+        self.outcomes.get(key).map(|(outcome, _)| outcome)
+    }
+
+    /// All that it has done, however often it was asked.
+    pub fn done(&self) -> (Vec<(&String, &Answer)>, &BTreeMap<OrderId, Held>) {
+        let outcomes = self.outcomes.iter().map(|(key, (outcome, _))| (key, outcome));
+        (outcomes.collect(), &self.ledger)
+    }
+
     pub fn held(&self, order: OrderId) -> Held {
         self.ledger.get(&order).copied().unwrap_or_default()
     }

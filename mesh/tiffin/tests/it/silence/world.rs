@@ -3,64 +3,29 @@
 //! Knows what the wiring around the rules knows, and no rule of its own.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 
 use basket_master::domain::payment::{Answer, Command as Pay, Step, due_at, next_step};
 use courier_master::dispatch::{assign, scene::Scene};
-use courier_master::domain::{Heard, courier, delivery};
+use courier_master::domain::{courier, delivery};
 use courier_master::positions::Seen;
 use jiff::{SignedDuration, Timestamp};
 use mesh_contracts::envelope::{Actor, Envelope, EventBody, Meta};
 use mesh_contracts::id::{CourierId, DeliveryId, FoodPointId, OrderId, PaymentId};
+use mesh_contracts::view;
 use mesh_contracts::view::courier::Courier;
 use mesh_contracts::view::delivery::Delivery;
 use mesh_contracts::view::order::Order;
 use mesh_contracts::view::point::FoodPoint;
-use mesh_eventstore::{Aggregate, Effect, Recorded};
+use mesh_eventstore::{Aggregate, Effect};
 use uuid::Uuid;
 
 use super::provider::Provider;
+use super::streams::{Shared, Streams, hash_of};
+use super::told::{Master, Told, told};
 
 /// How often the dispatcher looks, in virtual time: its real net is a second, and every look costs the test time.
 const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(15);
-
-/// Streams of one kind, as their master keeps them.
-pub struct Streams<A: Aggregate>(BTreeMap<String, Stream<A>>);
-
-struct Stream<A: Aggregate> {
-    state: Option<A::State>,
-    version: u64,
-}
-
-impl<A: Aggregate> Clone for Streams<A> {
-    fn clone(&self) -> Self {
-        let streams = self.0.iter().map(|(id, stream)| {
-            let stream = Stream {
-                state: stream.state.clone(),
-                version: stream.version,
-            };
-            (id.clone(), stream)
-        });
-        Self(streams.collect())
-    }
-}
-
-impl<A: Aggregate> Default for Streams<A> {
-    fn default() -> Self {
-        Self(BTreeMap::new())
-    }
-}
-
-impl<A: Aggregate> Streams<A> {
-    pub fn get(&self, id: impl ToString) -> Option<&A::State> {
-        self.0.get(&id.to_string())?.state.as_ref()
-    }
-
-    pub fn all(&self) -> impl Iterator<Item = (&String, &A::State)> {
-        self.0
-            .iter()
-            .filter_map(|(id, stream)| Some((id, stream.state.as_ref()?)))
-    }
-}
 
 /// Policies of all masters.
 #[derive(Debug, Clone, Default)]
@@ -74,19 +39,20 @@ pub struct Policies {
 #[derive(Clone)]
 pub struct World {
     pub now: Timestamp,
-    pub policies: Policies,
+    pub policies: Shared<Policies>,
     pub orders: Streams<order_master::Orders>,
     pub points: Streams<point_master::FoodPoints>,
     pub payments: Streams<basket_master::Payments>,
     pub deliveries: Streams<courier_master::streams::Deliveries>,
     pub couriers: Streams<courier_master::streams::Couriers>,
-    pub provider: Provider,
-    pub seen: HashMap<CourierId, Seen>,
-    /// Every event ever, in order.
-    pub log: Vec<Envelope>,
+    pub provider: Shared<Provider>,
+    pub seen: Shared<HashMap<CourierId, Seen>>,
+    /// Every event ever, in order. The second half of its id names what it says.
+    pub log: Shared<Vec<Arc<Envelope>>>,
     /// Stream and kind → when.
-    pub timers: BTreeMap<(String, String), Timestamp>,
-    messages: VecDeque<Envelope>,
+    pub timers: Shared<BTreeMap<(String, String), Timestamp>>,
+    /// How much of the log every master has heard.
+    heard: usize,
     /// Payments that basket-master is driving; each step of that is a step of its own.
     in_hand: VecDeque<PaymentId>,
     look_at: Option<Timestamp>,
@@ -96,17 +62,17 @@ impl World {
     pub fn new(now: Timestamp, provider: Provider) -> Self {
         Self {
             now,
-            policies: Policies::default(),
+            policies: Shared::default(),
             orders: Streams::default(),
             points: Streams::default(),
             payments: Streams::default(),
             deliveries: Streams::default(),
             couriers: Streams::default(),
-            provider,
-            seen: HashMap::new(),
-            log: Vec::new(),
-            timers: BTreeMap::new(),
-            messages: VecDeque::new(),
+            provider: provider.into(),
+            seen: Shared::default(),
+            log: Shared::default(),
+            timers: Shared::default(),
+            heard: 0,
             in_hand: VecDeque::new(),
             look_at: None,
         }
@@ -114,8 +80,12 @@ impl World {
 
     /// Hands one message to every master, or takes one step with the payment provider; whether there was any.
     pub fn go_on(&mut self) -> bool {
-        match self.messages.pop_front() {
-            Some(message) => self.deliver(&message),
+        match self.log.get(self.heard).cloned() {
+            Some(message) => {
+                self.heard += 1;
+                let told = Master::ALL.into_iter().filter_map(|master| told(master, &message));
+                told.for_each(|told| self.tell(told));
+            }
             None => match self.in_hand.pop_front() {
                 Some(payment) => self.drive(payment),
                 None => return false,
@@ -143,28 +113,45 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, message: &Envelope) {
-        // A refusal by the rules is a fact about the event, as for the real inbox.
-        if let Some((order, command)) = order_master::domain::hear(message).expect("readable") {
-            let _ = self.on_order(order, command);
-        }
-        if let Some(point) = order_master::domain::closed(message).expect("readable") {
-            let held = self.points.get(point).map(|point| point.holds.clone());
-            for order in held.unwrap_or_default().into_keys() {
-                let _ = self.on_order(order, order_master::domain::Command::PointClosed(point));
+    /// As the wiring does it. A refusal by the rules is a fact about the event, as for the real inbox.
+    pub fn tell(&mut self, told: Told) {
+        match told {
+            Told::Order(order, command) => drop(self.on_order(order, *command)),
+            Told::Closed(point, version) => {
+                for order in self.holding(point, version) {
+                    let _ = self.on_order(order, order_master::domain::Command::PointClosed(point));
+                }
             }
+            Told::Point(point, command) => drop(self.on_point(point, command)),
+            Told::Payment(id, command) => {
+                let (payment, policy) = (self.payments.get(id), &self.policies.payment);
+                let decided = basket_master::domain::payment::decide_and_drive(payment, &command, self.now, policy);
+                self.append(
+                    |world| &mut world.payments,
+                    &id.to_string(),
+                    decided.unwrap_or_default(),
+                );
+                // The settler takes the step at once.
+                if !self.in_hand.contains(&id) {
+                    self.in_hand.push_back(id);
+                }
+            }
+            Told::Delivery(id, command) => drop(self.on_delivery(id, command)),
+            Told::Courier(id, command) => drop(self.on_courier(id, command)),
         }
-        if let Some((point, command)) = point_master::domain::hear(message).expect("readable") {
-            let _ = self.on_point(point, command);
-        }
-        if let Some((payment, command)) = basket_master::domain::hear(message).expect("readable") {
-            self.on_payment(payment, &command);
-        }
-        match courier_master::domain::hear(message).expect("readable") {
-            Some(Heard::Delivery(id, command)) => drop(self.on_delivery(id, command)),
-            Some(Heard::Courier(id, command)) => drop(self.on_courier(id, command)),
-            None => {}
-        }
+    }
+
+    /// Whom a point held something for at that event, as order-master knows it then.
+    fn holding(&self, point: FoodPointId, version: u64) -> Vec<OrderId> {
+        let stream = point.to_string();
+        let events = self.log.iter();
+        let known = events
+            .filter(|event| event.stream == stream && event.version <= version)
+            .fold(None, |known, event| {
+                let body = event.body().expect("readable").expect("known");
+                view::point::fold(known, &body, event.at)
+            });
+        known.map_or(Vec::new(), |point: FoodPoint| point.holds.into_keys().collect())
     }
 
     /// Moves to the next instant at which anything is due, but not beyond `until`, and does what is due then.
@@ -192,7 +179,7 @@ impl World {
         command: order_master::domain::Command,
     ) -> Result<(), order_master::domain::Rejection> {
         let decided = order_master::domain::decide(self.orders.get(id), command, self.now, &self.policies.order)?;
-        self.append_orders(id, decided);
+        self.append(|world| &mut world.orders, &id.to_string(), decided);
         Ok(())
     }
 
@@ -202,9 +189,7 @@ impl World {
         command: point_master::domain::Command,
     ) -> Result<(), point_master::domain::Rejection> {
         let decided = point_master::domain::decide(self.points.get(id), command, self.now)?;
-        let mut points = std::mem::take(&mut self.points);
-        self.append(&mut points, &id.to_string(), decided);
-        self.points = points;
+        self.append(|world| &mut world.points, &id.to_string(), decided);
         Ok(())
     }
 
@@ -212,9 +197,7 @@ impl World {
         let (payment, policy) = (self.payments.get(id), &self.policies.payment);
         // Only a customer can be refused.
         let decided = basket_master::domain::payment::decide(payment, command, self.now, policy).unwrap_or_default();
-        let mut payments = std::mem::take(&mut self.payments);
-        self.append(&mut payments, &id.to_string(), decided);
-        self.payments = payments;
+        self.append(|world| &mut world.payments, &id.to_string(), decided);
     }
 
     pub fn on_delivery(
@@ -226,14 +209,11 @@ impl World {
         let (party, former) = (command.party(delivery), command.former(delivery));
         let courier = party.and_then(|party| self.couriers.get(party));
         let decision = delivery::decide(delivery, courier, command, self.now, &self.policies.courier)?;
-        let mut deliveries = std::mem::take(&mut self.deliveries);
-        self.append(&mut deliveries, &id.to_string(), decision.delivery);
-        self.deliveries = deliveries;
-        if let Some(party) = party {
-            self.append_couriers(party, decision.courier);
-        }
-        if let Some(former) = former {
-            self.append_couriers(former, decision.former);
+        self.append(|world| &mut world.deliveries, &id.to_string(), decision.delivery);
+        for (courier, events) in [(party, decision.courier), (former, decision.former)] {
+            if let Some(courier) = courier {
+                self.append(|world| &mut world.couriers, &courier.to_string(), events);
+            }
         }
         // The real dispatcher is woken by every change.
         self.look_at = Some(self.now);
@@ -246,37 +226,18 @@ impl World {
         command: courier::Command,
     ) -> Result<(), courier_master::domain::Rejection> {
         let decided = courier::decide(self.couriers.get(id), command)?;
-        self.append_couriers(id, decided);
+        self.append(|world| &mut world.couriers, &id.to_string(), decided);
         self.look_at = Some(self.now);
         Ok(())
     }
 
-    fn append_orders(&mut self, id: OrderId, events: Vec<mesh_contracts::order::Event>) {
-        let mut orders = std::mem::take(&mut self.orders);
-        self.append(&mut orders, &id.to_string(), events);
-        self.orders = orders;
-    }
-
-    fn append_couriers(&mut self, id: CourierId, events: Vec<mesh_contracts::courier::Event>) {
-        let mut couriers = std::mem::take(&mut self.couriers);
-        self.append(&mut couriers, &id.to_string(), events);
-        self.couriers = couriers;
-    }
-
-    fn append<A: Aggregate>(&mut self, streams: &mut Streams<A>, id: &str, events: Vec<A::Event>) {
+    /// Stores events with what follows from them for timers.
+    pub fn append<A: Aggregate>(&mut self, kept: fn(&mut Self) -> &mut Streams<A>, id: &str, events: Vec<A::Event>) {
         for event in events {
-            let stream = streams.0.entry(id.to_owned()).or_insert(Stream {
-                state: None,
-                version: 0,
-            });
-            stream.version += 1;
-            let recorded = Recorded {
-                version: stream.version,
-                at: self.now,
-            };
-            stream.state = A::evolve(stream.state.take(), &event, recorded);
-            let effects = stream.state.as_ref().map(|state| A::react(state, &event, self.now));
-            for effect in effects.unwrap_or_default() {
+            let (at, data) = (self.now, event.encode());
+            let says = hash_of(&(id, event.event_type(), &data));
+            let stored = kept(self).store(id, &event, says, at);
+            for effect in stored.effects {
                 match effect {
                     Effect::SetTimer { kind, due } => {
                         self.timers.insert((id.to_owned(), kind.into_owned()), due);
@@ -286,41 +247,33 @@ impl World {
                     }
                 }
             }
-            let envelope = self.envelope(id, recorded, &event);
-            self.messages.push_back(envelope.clone());
-            self.log.push(envelope);
-        }
-    }
-
-    fn envelope(&self, id: &str, recorded: Recorded, event: &impl EventBody) -> Envelope {
-        let position = self.log.len() as u64 + 1;
-        Envelope {
-            event_id: Uuid::from_u128(position.into()),
-            stream: id.to_owned(),
-            version: recorded.version,
-            position,
-            event_type: event.event_type().to_owned(),
-            schema_version: 1,
-            at: recorded.at,
-            recorded_at: recorded.at,
-            meta: Meta::by(Actor::service("model")),
-            data: event.encode(),
+            let envelope = Envelope {
+                event_id: Uuid::from_u64_pair(stored.trail, says),
+                stream: id.to_owned(),
+                version: stored.version,
+                position: self.log.len() as u64 + 1,
+                event_type: event.event_type().to_owned(),
+                schema_version: 1,
+                at,
+                recorded_at: at,
+                meta: Meta::by(Actor::service("model")),
+                data,
+            };
+            self.log.push(Arc::new(envelope));
         }
     }
 
     /// As the wiring does it: the timer goes with what follows from it.
-    fn fire(&mut self, stream: &str, kind: &str) {
+    pub fn fire(&mut self, stream: &str, kind: &str) {
         self.timers.remove(&(stream.to_owned(), kind.to_owned()));
         if let Ok(id) = stream.parse::<OrderId>() {
             let order: Option<&Order> = self.orders.get(id);
             let events = order_master::domain::fire(order, kind, self.now, &self.policies.order);
-            self.append_orders(id, events);
+            self.append(|world| &mut world.orders, stream, events);
         } else if let Ok(id) = stream.parse::<FoodPointId>() {
             let point: Option<&FoodPoint> = self.points.get(id);
             let events = point_master::domain::fire(point, kind, self.now);
-            let mut points = std::mem::take(&mut self.points);
-            self.append(&mut points, &id.to_string(), events);
-            self.points = points;
+            self.append(|world| &mut world.points, stream, events);
         } else if let Ok(id) = stream.parse::<DeliveryId>() {
             let command = delivery::Command::of_timer(kind).expect("a timer of deliveries");
             self.on_delivery(id, command).expect("a deadline is never refused");
@@ -394,7 +347,7 @@ impl World {
 
     fn scene(&self) -> Scene {
         let open = |delivery: &&Delivery| delivery.status.is_open();
-        let on_shift = |courier: &Courier| courier.status == mesh_contracts::view::courier::Status::On;
+        let on_shift = |courier: &Courier| courier.status == view::courier::Status::On;
         let id = |id: &String| id.parse().expect("a courier's stream");
         Scene {
             deliveries: self
@@ -410,7 +363,7 @@ impl World {
                 .filter(|(_, courier)| on_shift(courier))
                 .map(|(stream, courier)| (id(stream), courier.clone()))
                 .collect(),
-            seen: self.seen.clone(),
+            seen: HashMap::clone(&self.seen),
         }
     }
 }

@@ -350,7 +350,7 @@ fn events() -> Vec<Envelope> {
     let script = Script::default();
     let mut run = Run::new(&script, Pace::Prompt);
     while run.step() {}
-    let mut events = run.world().log.clone();
+    let mut events: Vec<Envelope> = run.world().log.iter().map(|event| Envelope::clone(event)).collect();
     events.push(registered(events.len() as u64 + 1, CUSTOMER));
     let first = Timestamp::now() - STORED_BEFORE;
     for event in &mut events {
