@@ -37,6 +37,10 @@ const BETWEEN_POINTS_E6: i32 = 10 * STEP_E6;
 /// From its first point, southward, to where its customers live: 222 m.
 const TO_CUSTOMER_E6: i32 = -2 * STEP_E6;
 
+/// Where the sites are that do not mind what else is there: whoever sells anything in a country keeps stock of all that
+/// is sold there.
+const HOME: &str = "DE";
+
 const RADIUS_M: u32 = 5_000;
 const POOL: u16 = 20;
 /// Of each ingredient at each point.
@@ -110,12 +114,20 @@ impl Site {
     /// # Panics
     /// If it cannot be opened.
     pub async fn open_on(platform: &'static Shared, name: &str, points: usize) -> Self {
+        Self::open_in(HOME, platform, name, points).await
+    }
+
+    /// As [`Site::open_on`], in a country of one's choice.
+    ///
+    /// # Panics
+    /// If it cannot be opened.
+    pub async fn open_in(country: &str, platform: &'static Shared, name: &str, points: usize) -> Self {
         static NEXT: AtomicI32 = AtomicI32::new(0);
         let nth = NEXT.fetch_add(1, Ordering::Relaxed);
         let at = Coordinates::new(FIRST_E6 + nth * APART_E6, MERIDIAN_E6).expect("fewer sites than parallels");
         let api = platform.api();
         let operator = platform.operator(&api);
-        let country = Country::parse("DE").expect("a country");
+        let country = Country::parse(country).expect("a country");
         let ingredients = [IngredientId(Uuid::now_v7()), IngredientId(Uuid::now_v7())];
         let product = product(name, country, ingredients);
         let product = operator.create_product(&product, &format!("product/{name}")).await;

@@ -23,6 +23,9 @@ use crate::platform::{Customer, DEADLINE, PORTION, Site, among_others, shared, v
 const BUYERS: usize = 100;
 const REPEATS: usize = 50;
 
+/// Nothing else is sold there, so that every step is about this one food point and its two ingredients.
+const ABROAD: &str = "AT";
+
 /// In how many rounds everybody also looks at the own screen: it costs as much as the race, and shows no more than the
 /// order's events say in each of them.
 const SCREENS_EVERY: usize = 10;
@@ -91,7 +94,7 @@ struct Buyer {
 impl Race {
     async fn prepared() -> Self {
         let _others = among_others().await;
-        let site = Site::open("last-portion", 1).await;
+        let site = Site::open_in(ABROAD, shared(), "last-portion", 1).await;
         let customers: Vec<Customer> = futures::stream::iter(0..BUYERS)
             .map(|_| site.customer())
             .buffer_unordered(REGISTERING)
