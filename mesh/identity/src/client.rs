@@ -37,8 +37,9 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Half of what servers let a connection idle, so that we forget it before they close it.
 const POOL_IDLE: Duration = Duration::from_secs(5);
-/// As many idle connections per service as one instance reasonably has calls in flight.
-const POOL_IDLE_MAX: usize = 64;
+/// As many idle connections per service as one instance may have calls in flight: under load, those that were closed
+/// for being too many would each cost a handshake a moment later.
+const POOL_IDLE_MAX: usize = 256;
 /// The largest answer read into memory: a page of a thousand events stays below it.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
