@@ -196,7 +196,7 @@ fn is_told(failure: &Failure, status: &str) {
 async fn is_offered(courier: &Staff, delivery: DeliveryId) {
     eventually_in("the courier is offered the job", DEADLINE, || async {
         let jobs = courier.person.jobs(None).await.ok()?;
-        let is_it = |job: &Job| job.delivery == delivery && !job.is_mine;
+        let is_it = |job: &Job| job.delivery == delivery && !job.is_taken;
         jobs.iter().any(is_it).then_some(())
     })
     .await;
