@@ -258,12 +258,7 @@ impl Tables {
     }
 
     /// Keeps a token for the call that will need it. The first one stays: a key names one call.
-    pub async fn keep_token(
-        &self,
-        key: &str,
-        order: OrderId,
-        token: &str,
-    ) -> Result<(), CoalesceError<sqlx::Error>> {
+    pub async fn keep_token(&self, key: &str, order: OrderId, token: &str) -> Result<(), CoalesceError<sqlx::Error>> {
         let kept = Kept {
             key: key.to_owned(),
             order,

@@ -25,7 +25,9 @@ impl App {
     pub async fn on_delivery(&self, id: DeliveryId, request: Request, command: delivery::Command) -> Submitted {
         let mut tries = 1;
         loop {
-            let outcome = self.try_on_delivery(id, request.clone(), command.clone()).await;
+            // Nearly always the first word about it; where it is not, we are told to look.
+            let opens = tries == 1 && matches!(command, delivery::Command::Open { .. });
+            let outcome = self.try_on_delivery(id, request.clone(), command.clone(), opens).await;
             let moved = matches!(
                 outcome,
                 Err(SubmitError::Rejected(Rejection::Changed) | SubmitError::Conflict)
@@ -45,8 +47,13 @@ impl App {
             .await
     }
 
-    async fn try_on_delivery(&self, id: DeliveryId, request: Request, command: delivery::Command) -> Submitted {
-        let opens = matches!(command, delivery::Command::Open { .. });
+    async fn try_on_delivery(
+        &self,
+        id: DeliveryId,
+        request: Request,
+        command: delivery::Command,
+        opens: bool,
+    ) -> Submitted {
         let (request, delivery) = if opens {
             (request.starting(), None)
         } else {

@@ -72,7 +72,9 @@ impl Knowledge {
     pub fn new(pool: PgPool) -> Self {
         let writer = {
             let pool = pool.clone();
-            Coalesce::start(TOGETHER_MAX, Duration::ZERO, move |heard| write_points(pool.clone(), heard))
+            Coalesce::start(TOGETHER_MAX, Duration::ZERO, move |heard| {
+                write_points(pool.clone(), heard)
+            })
         };
         Self {
             writer,

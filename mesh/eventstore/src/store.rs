@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use mesh_runtime::{Clock, Settings};
-use sqlx::{ConnectOptions as _, Connection as _};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _};
 use sqlx::{Postgres, Transaction};
 use tokio::sync::{Notify, watch};
 

@@ -283,7 +283,10 @@ async fn who_takes_a_stream_for_new_still_decides_on_what_it_is() {
 
     // Accepted on nothing and in conflict with what stands there, then decided on that.
     let opened = here.submit(&id, anyone().starting(), open(5)).await;
-    assert!(matches!(opened, Err(SubmitError::Rejected(Refusal::AlreadyOpen))), "{opened:?}");
+    assert!(
+        matches!(opened, Err(SubmitError::Rejected(Refusal::AlreadyOpen))),
+        "{opened:?}"
+    );
     // Refused on nothing, which is not what stands there.
     let other = new_id();
     there.submit(&other, anyone(), open(1)).await.expect("a new tally");

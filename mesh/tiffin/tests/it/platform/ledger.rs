@@ -6,7 +6,7 @@ use mesh_contracts::id::OrderId;
 use mesh_identity::{Mesh, Upstream};
 use serde_json::Value;
 
-use super::{Shared, shared};
+use super::{DEADLINE, Shared, shared};
 
 /// The provider's entries for an order of the shared platform.
 ///
@@ -36,6 +36,8 @@ pub async fn provider_says(platform: &Shared, path: &str) -> Value {
         .header(header::AUTHORIZATION, format!("Bearer {key}"))
         .body(Bytes::new())
         .expect("a good request");
-    let answer = mesh.client().request(&provider, request).await.expect("it answers");
+    // The whole ledger of a platform that is being raced on takes longer than one call may.
+    let asking = mesh.client().request_within(&provider, request, DEADLINE);
+    let answer = asking.await.expect("it answers");
     serde_json::from_slice(answer.body()).expect("it answers in JSON")
 }
