@@ -37,7 +37,8 @@ pub async fn provider_says(platform: &Shared, path: &str) -> Value {
         .body(Bytes::new())
         .expect("a good request");
     // The whole ledger of a platform that is being raced on takes longer than one call may.
-    let asking = mesh.client().request_within(&provider, request, DEADLINE);
-    let answer = asking.await.expect("it answers");
+    let client = mesh.client();
+    let answer = client.request_within(&provider, request, DEADLINE).await;
+    let answer = answer.expect("it answers");
     serde_json::from_slice(answer.body()).expect("it answers in JSON")
 }
