@@ -9,6 +9,7 @@ pub mod http;
 pub mod reactions;
 pub mod reprice;
 
+pub mod jobs;
 pub mod provider;
 pub mod settle;
 pub mod webhook;
@@ -175,7 +176,7 @@ pub async fn run(app: App, bus: Bus, feeds: Feeds, shutdown: Shutdown) {
         reactions::hear_orders(&app, &bus, &feeds, orders, shutdown.clone()),
         reactions::hear_menu(&app, &bus, &feeds, menu, shutdown.clone()),
         reactions::reopen_baskets(&app, &feeds, drained.clone(), shutdown.clone()),
-        settle::run(&app, drained.clone(), shutdown.clone()),
+        settle::run(&app, &bus, drained.clone(), shutdown.clone()),
         app.tables.drop_useless_tokens(shutdown.clone()),
         settle::sweep_tokens(&app.tables, shutdown.clone()),
         app.books.run(shutdown.clone()),
