@@ -197,6 +197,8 @@ pub(crate) struct MenuChoice {
     /// What it adds to the price, or takes off if below zero.
     price: Money,
     allergens: Vec<Allergen>,
+    /// Whether a portion with it, and no other change, can be made now.
+    available: bool,
 }
 
 /// A product as operators made it.
