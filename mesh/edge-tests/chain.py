@@ -6,16 +6,17 @@ Each region is a platform of its own with its own Envoy; one HAProxy stands in f
 import base64
 import contextlib
 import datetime
+import http.client
 import json
 import os
 import pathlib
 import secrets
+import shutil
 import signal
 import socket
 import ssl
 import string
 import subprocess
-import sys
 import time
 
 from cryptography import x509
@@ -128,15 +129,25 @@ class Region:
     def process(self, name):
         return next(process for process in self.processes() if process["name"] == name)
 
+    @property
+    def public_ca(self):
+        return self.data_dir / "certs" / "gateway" / "ca.crt"
+
+    def port(self, name):
+        return int(self.process(name)["address"].rsplit(":", 1)[1])
+
     def processes(self):
         return json.loads((self.data_dir / "processes.json").read_text())
 
     def ports(self):
         return json.loads((self.data_dir / "ports.json").read_text())
 
-    def operator(self):
-        secrets_of = json.loads((self.data_dir / "secrets.json").read_text())
-        return "operator@tiffin.local", secrets_of["operator"]
+    def secret(self, name):
+        return json.loads((self.data_dir / "secrets.json").read_text())[name]
+
+    def people(self):
+        """Of the demonstration, with their passwords."""
+        return json.loads((self.data_dir / "credentials.json").read_text())["people"]
 
 
 class Envoy:
@@ -148,6 +159,7 @@ class Envoy:
         self.port, self.admin_port = free_port(), free_port()
         host, port = region.process("gateway")["address"].rsplit(":", 1)
         self.config = self.folder / "envoy.yaml"
+        shutil.copy(MESH / "envoy" / "token.lua", self.folder)
         for name in ("identity.yaml", "authority.yaml"):
             (self.folder / name).write_text(render(f"envoy/{name}", certs=self.certs))
         self.config.write_text(render(
@@ -168,7 +180,6 @@ class Envoy:
         return self
 
     def admin(self, path):
-        import http.client
         connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=5)
         connection.request("GET", path)
         status = connection.getresponse().status
@@ -249,3 +260,42 @@ def connect(port, context, timeout_s=15):
     except BaseException:
         plain.close()
         raise
+
+
+class Answer:
+    """What came back."""
+
+    def __init__(self, response):
+        self.status, self.headers, self.body = response.status, response.headers, response.read()
+
+    def json(self):
+        return json.loads(self.body)
+
+    def problem(self):
+        """The name of the problem; None if it is none."""
+        if self.headers.get("content-type") != "application/problem+json":
+            return None
+        return self.json()["type"].removeprefix("https://tiffin.dev/problems/")
+
+    def __repr__(self):
+        return f"{self.status} {self.body[:300]!r}"
+
+
+class Client:
+    """Asks one hop, over a new connection each time."""
+
+    def __init__(self, port, ca, certs=None):
+        self.port, self.tls = port, client_tls(ca, certs)
+
+    def get(self, path, **headers):
+        return self.ask("GET", path, headers=headers)
+
+    def ask(self, method, path, body=None, headers=None):
+        headers = {name.replace("_", "-"): value for name, value in (headers or {}).items()}
+        if isinstance(body, (dict, list)):
+            body, headers["content-type"] = json.dumps(body), "application/json"
+        connection = http.client.HTTPConnection("127.0.0.1", self.port)
+        connection.sock = connect(self.port, self.tls)
+        with contextlib.closing(connection):
+            connection.request(method, path, body, headers)
+            return Answer(connection.getresponse())
