@@ -19,6 +19,7 @@ import string
 import subprocess
 import time
 
+import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -30,13 +31,15 @@ TRUST = "spiffe://tiffin.local/ns/tiffin/sa/"
 ISSUER, AUDIENCE = "https://tiffin.local", "tiffin"
 # A start of Envoy or HAProxy takes well below a second; a busy machine gets this long.
 READY_S = 30
+# Longer than any time-out along the chain.
+ANSWER_S = 25
 
 
 def eventually(what, holds, within_s=READY_S):
     """Asks until it holds; fails with what was waited for."""
     end = time.monotonic() + within_s
     while True:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, httpx.TransportError):
             if found := holds():
                 return found
         assert time.monotonic() < end, f"not within {within_s} s: {what}"
@@ -145,6 +148,14 @@ class Region:
     def secret(self, name):
         return json.loads((self.data_dir / "secrets.json").read_text())[name]
 
+    def query(self, database, sql):
+        """Rows of a master's database, as the database's administrator."""
+        host, port = self.process("postgres")["address"].rsplit(":", 1)
+        asked = subprocess.run(
+            ["psql", "-h", host, "-p", port, "-U", "postgres", "-d", database, "-Atc", sql],
+            env=os.environ | {"PGPASSWORD": self.secret("postgres")}, capture_output=True, text=True, check=True)
+        return asked.stdout.rstrip("\n").split("\n")
+
     def people(self):
         """Of the demonstration, with their passwords."""
         return json.loads((self.data_dir / "credentials.json").read_text())["people"]
@@ -176,7 +187,7 @@ class Envoy:
     def start(self):
         log = (self.folder / "envoy.log").open("w")
         self.process = subprocess.Popen(self.command(), stdout=log, stderr=log)
-        eventually("Envoy is ready", lambda: self.admin("/ready") == 200 or None)
+        eventually("Envoy is ready", lambda: alive(self) and self.admin("/ready") == 200)
         return self
 
     def admin(self, path):
@@ -225,11 +236,17 @@ class Haproxy:
     def start(self):
         log = (self.folder / "haproxy.log").open("w")
         self.process = subprocess.Popen(self.command("-db"), env=self.environment, stdout=log, stderr=log)
-        eventually("HAProxy listens", lambda: socket.create_connection(("127.0.0.1", self.port), 1).close() or True)
+        eventually("HAProxy listens", lambda: alive(self) and not socket.create_connection(("127.0.0.1", self.port)).close())
         return self
 
     def stop(self):
         end(self.process)
+
+
+def alive(server):
+    logs = [log.read_text()[-2000:] for log in server.folder.glob("*.log")]
+    assert server.process.poll() is None, logs
+    return True
 
 
 def end(process):
@@ -262,40 +279,29 @@ def connect(port, context, timeout_s=15):
         raise
 
 
-class Answer:
-    """What came back."""
-
-    def __init__(self, response):
-        self.status, self.headers, self.body = response.status, response.headers, response.read()
-
-    def json(self):
-        return json.loads(self.body)
-
-    def problem(self):
-        """The name of the problem; None if it is none."""
-        if self.headers.get("content-type") != "application/problem+json":
-            return None
-        return self.json()["type"].removeprefix("https://tiffin.dev/problems/")
-
-    def __repr__(self):
-        return f"{self.status} {self.body[:300]!r}"
+def problem(headers, body):
+    """The name of the problem that an answer is; None if it is none."""
+    if headers.get("content-type") != "application/problem+json":
+        return None
+    return json.loads(body)["type"].removeprefix("https://tiffin.dev/problems/")
 
 
 class Client:
     """Asks one hop, over a new connection each time."""
 
-    def __init__(self, port, ca, certs=None):
+    def __init__(self, port, ca, certs=None, http2=False):
         self.port, self.tls = port, client_tls(ca, certs)
+        self.http2, self.base = http2, f"https://localhost:{port}"
+        self.fresh = lambda: httpx.Client(verify=client_tls(ca, certs, "h2" if http2 else "http/1.1"), http1=not http2,
+                                          http2=http2, base_url=self.base, timeout=ANSWER_S)
 
     def get(self, path, **headers):
         return self.ask("GET", path, headers=headers)
 
     def ask(self, method, path, body=None, headers=None):
         headers = {name.replace("_", "-"): value for name, value in (headers or {}).items()}
-        if isinstance(body, (dict, list)):
-            body, headers["content-type"] = json.dumps(body), "application/json"
-        connection = http.client.HTTPConnection("127.0.0.1", self.port)
-        connection.sock = connect(self.port, self.tls)
-        with contextlib.closing(connection):
-            connection.request(method, path, body, headers)
-            return Answer(connection.getresponse())
+        kind = "json" if isinstance(body, (dict, list)) else "content"
+        with self.fresh() as client:
+            answer = client.request(method, path, headers=headers, **({kind: body} if body is not None else {}))
+        answer.problem = problem(answer.headers, answer.content)
+        return answer

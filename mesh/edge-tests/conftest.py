@@ -54,7 +54,7 @@ def envoy(region, scratch):
 def haproxy(region, envoy, scratch):
     door = chain.Haproxy({"local": envoy.port}, scratch / "haproxy", region.authority, "local").start()
     client = chain.Client(door.port, region.public_ca)
-    chain.eventually("the region is up", lambda: client.get("/readyz").status == 200 or None)
+    chain.eventually("the region is up", lambda: client.get("/readyz").status_code == 200)
     yield door
     door.stop()
 
@@ -66,7 +66,7 @@ def hops(region, envoy, haproxy):
     ca = region.public_ca
     return {
         "haproxy": chain.Client(haproxy.port, ca),
-        "envoy": chain.Client(envoy.port, ca, haproxy.folder / "certs"),
+        "envoy": chain.Client(envoy.port, ca, haproxy.folder / "certs", http2=True),
         "gateway": chain.Client(region.port("gateway"), ca, certs / "tiffin"),
         "public": chain.Client(region.ports()["public"], ca),
     }
