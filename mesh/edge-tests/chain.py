@@ -76,7 +76,7 @@ class Authority:
         return cls(certificate, key)
 
     def issue(self, uris=(), dns=(), cn="test", valid_from_h=1, valid_until_h=-1, is_ca=False,
-              usages=("client", "server"), signed_by=None):
+              usages=("client", "server")):
         """A certificate and its key; hours count back from now."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, cn)])
@@ -87,6 +87,9 @@ class Authority:
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), False)
         builder = builder.add_extension(x509.BasicConstraints(is_ca, None), True)
+        unused = dict.fromkeys(("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "crl_sign",
+                                "encipher_only", "decipher_only"), False)
+        builder = builder.add_extension(x509.KeyUsage(digital_signature=True, key_cert_sign=is_ca, **unused), True)
         known = {"client": ExtendedKeyUsageOID.CLIENT_AUTH, "server": ExtendedKeyUsageOID.SERVER_AUTH,
                  "mail": ExtendedKeyUsageOID.EMAIL_PROTECTION}
         builder = builder.add_extension(x509.ExtendedKeyUsage([known[usage] for usage in usages]), False)
@@ -185,7 +188,7 @@ class Envoy:
                 "--disable-hot-restart", *more]
 
     def start(self):
-        log = (self.folder / "envoy.log").open("w")
+        log = (self.folder / "envoy.log").open("a")
         self.process = subprocess.Popen(self.command(), stdout=log, stderr=log)
         eventually("Envoy is ready", lambda: alive(self) and self.admin("/ready") == 200)
         return self
@@ -204,24 +207,28 @@ class Envoy:
 class Haproxy:
     """The geo door, in front of any number of regions."""
 
-    def __init__(self, ingresses, folder, authority, default, countries=(), regions=()):
-        """`ingresses`: region → port of its ingress; `countries`: network → country; `regions`: country → region."""
+    def __init__(self, ingresses, folder, default, countries=(), regions=()):
+        """`ingresses`: region → port and authority of its ingress; `countries`: (network, country); `regions`:
+        (country, region). Shows the first authority's certificate to everyone."""
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.port, self.stats = free_port(), self.folder / "admin.sock"
-        certs = authority.bundle(self.folder / "certs", "haproxy")
-        (self.folder / "countries.map").write_text("".join(f"{net} {country}\n" for net, country in countries))
-        (self.folder / "regions.map").write_text("".join(f"{country} {region}\n" for country, region in regions))
-        self.regions = self.folder / "regions.cfg"
-        self.regions.write_text("".join(
-            f"backend region-{region} from region\n    server ingress 127.0.0.1:{port}\n\n"
-            for region, port in ingresses.items()))
+        self.port = free_port()
+        servers = []
+        for region, (port, authority) in ingresses.items():
+            certs = authority.bundle(self.folder / region, "haproxy")
+            servers.append(f"backend region-{region} from region\n    server ingress 127.0.0.1:{port} "
+                           f"ca-file {certs}/ca.crt crt {certs}/tls.crt\n")
+        self.certs = self.folder / next(iter(ingresses))
+        maps = {"countries.map": countries, "regions.map": regions, "regions.cfg": ()}
+        for name, rows in maps.items():
+            (self.folder / name).write_text("".join(f"{key} {value}\n" for key, value in rows))
+        (self.folder / "regions.cfg").write_text("\n".join(servers))
         self.environment = os.environ | {
             "TIFFIN_EDGE_LISTEN": f"127.0.0.1:{self.port}",
-            "TIFFIN_EDGE_ADMIN": str(self.stats),
-            "TIFFIN_EDGE_PUBLIC_CERT": str(certs / "tls.crt"),
-            "TIFFIN_EDGE_MESH_CERT": str(certs / "tls.crt"),
-            "TIFFIN_EDGE_MESH_CA": str(certs / "ca.crt"),
+            "TIFFIN_EDGE_ADMIN": str(self.folder / "admin.sock"),
+            "TIFFIN_EDGE_PUBLIC_CERT": str(self.certs / "tls.crt"),
+            "TIFFIN_EDGE_MESH_CERT": str(self.certs / "tls.crt"),
+            "TIFFIN_EDGE_MESH_CA": str(self.certs / "ca.crt"),
             "TIFFIN_EDGE_COUNTRIES": str(self.folder / "countries.map"),
             "TIFFIN_EDGE_REGIONS": str(self.folder / "regions.map"),
             "TIFFIN_EDGE_DEFAULT_REGION": default,
@@ -231,10 +238,10 @@ class Haproxy:
         self.process = None
 
     def command(self, *more):
-        return ["haproxy", "-f", str(MESH / "haproxy" / "haproxy.cfg"), "-f", str(self.regions), *more]
+        return ["haproxy", "-f", str(MESH / "haproxy" / "haproxy.cfg"), "-f", str(self.folder / "regions.cfg"), *more]
 
     def start(self):
-        log = (self.folder / "haproxy.log").open("w")
+        log = (self.folder / "haproxy.log").open("a")
         self.process = subprocess.Popen(self.command("-db"), env=self.environment, stdout=log, stderr=log)
         eventually("HAProxy listens", lambda: alive(self) and not socket.create_connection(("127.0.0.1", self.port)).close())
         return self
@@ -270,7 +277,7 @@ def client_tls(ca, certs=None, alpn="http/1.1"):
     return context
 
 
-def connect(port, context, timeout_s=15):
+def connect(port, context, timeout_s=ANSWER_S):
     plain = socket.create_connection(("127.0.0.1", port), timeout_s)
     try:
         return context.wrap_socket(plain, server_hostname="localhost")
@@ -289,11 +296,12 @@ def problem(headers, body):
 class Client:
     """Asks one hop, over a new connection each time."""
 
-    def __init__(self, port, ca, certs=None, http2=False):
+    def __init__(self, port, ca, certs=None, http2=False, address="127.0.0.1"):
         self.port, self.tls = port, client_tls(ca, certs)
-        self.http2, self.base = http2, f"https://localhost:{port}"
-        self.fresh = lambda: httpx.Client(verify=client_tls(ca, certs, "h2" if http2 else "http/1.1"), http1=not http2,
-                                          http2=http2, base_url=self.base, timeout=ANSWER_S)
+        self.base = f"https://127.0.0.1:{port}"
+        tls = client_tls(ca, certs, "h2" if http2 else "http/1.1")
+        self.fresh = lambda: httpx.Client(base_url=self.base, timeout=ANSWER_S, transport=httpx.HTTPTransport(
+            verify=tls, http1=not http2, http2=http2, local_address=address))
 
     def get(self, path, **headers):
         return self.ask("GET", path, headers=headers)

@@ -31,6 +31,11 @@ def start_platform(folder):
     raise AssertionError(f"no platform: {folder.with_suffix('.log').read_text()[-2000:]}")
 
 
+def stop_platform(process):
+    process.send_signal(signal.SIGINT)
+    process.wait(UP_S)
+
+
 @pytest.fixture(scope="session")
 def region(scratch):
     """The platform; TIFFIN_EDGE_DATA_DIR names one that is up, and then it is left up."""
@@ -39,8 +44,15 @@ def region(scratch):
         return
     process = start_platform(scratch / "home")
     yield chain.Region(scratch / "home")
-    process.send_signal(signal.SIGINT)
-    process.wait(UP_S)
+    stop_platform(process)
+
+
+@pytest.fixture(scope="module")
+def other_region(scratch):
+    """A second platform, with people, keys and an authority of its own."""
+    process = start_platform(scratch / "away")
+    yield chain.Region(scratch / "away")
+    stop_platform(process)
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +64,7 @@ def envoy(region, scratch):
 
 @pytest.fixture(scope="session")
 def haproxy(region, envoy, scratch):
-    door = chain.Haproxy({"local": envoy.port}, scratch / "haproxy", region.authority, "local").start()
+    door = chain.Haproxy({"local": (envoy.port, region.authority)}, scratch / "haproxy", "local").start()
     client = chain.Client(door.port, region.public_ca)
     chain.eventually("the region is up", lambda: client.get("/readyz").status_code == 200)
     yield door
@@ -66,7 +78,7 @@ def hops(region, envoy, haproxy):
     ca = region.public_ca
     return {
         "haproxy": chain.Client(haproxy.port, ca),
-        "envoy": chain.Client(envoy.port, ca, haproxy.folder / "certs", http2=True),
+        "envoy": chain.Client(envoy.port, ca, haproxy.certs, http2=True),
         "gateway": chain.Client(region.port("gateway"), ca, certs / "tiffin"),
         "public": chain.Client(region.ports()["public"], ca),
     }
