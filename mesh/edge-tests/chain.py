@@ -173,7 +173,8 @@ class Envoy:
         self.port, self.admin_port = free_port(), free_port()
         host, port = region.process("gateway")["address"].rsplit(":", 1)
         self.config = self.folder / "envoy.yaml"
-        shutil.copy(MESH / "envoy" / "token.lua", self.folder)
+        for lua in (MESH / "envoy").glob("*.lua"):
+            shutil.copy(lua, self.folder)
         for name in ("identity.yaml", "authority.yaml"):
             (self.folder / name).write_text(render(f"envoy/{name}", certs=self.certs))
         self.config.write_text(render(

@@ -1,5 +1,6 @@
 """Envoy on one machine and Istio in a cluster are one policy: compared point by point, so that neither moves alone."""
 
+import json
 import re
 
 import pytest
@@ -177,11 +178,25 @@ def test_whom_the_ingress_talks_to(envoy_says, istio_says):
 
 
 def test_limits_are_copies(manager, istio_says):
-    merged, inserted = (patch["patch"]["value"] for patch in istio_says["EnvoyFilter", "limits"]["configPatches"])
+    merged, head, body = (patch["patch"]["value"] for patch in istio_says["EnvoyFilter", "limits"]["configPatches"])
     for name, value in merged["typed_config"].items():
         assert value == manager[name], name
-    assert inserted == next(one for one in manager["http_filters"] if one["name"] == "body")
     assert {"max_request_headers_kb", "request_timeout", "local_reply_config"} <= set(merged["typed_config"])
+    assert head["typed_config"]["default_source_code"]["inline_string"] == (chain.MESH / "envoy" / "head.lua").read_text()
+    assert body == next(one for one in manager["http_filters"] if one["name"] == "body")
+
+
+def test_limits_are_the_gateways_and_haproxys(manager):
+    """What is too large is so everywhere."""
+    cfg = (chain.MESH / "haproxy" / "haproxy.cfg").read_text()
+    [head_kib] = re.findall(r"HEAD_BYTES_MAX: usize = (\d+) \* 1024", (chain.MESH / "runtime" / "src" / "server" / "strict.rs").read_text())
+    [body_kib] = re.findall(r"BODY_LIMIT_BYTES: usize = (\d+) \* 1024", (chain.MESH / "runtime" / "src" / "problem.rs").read_text())
+    head, body = int(head_kib) * 1024, int(body_kib) * 1024
+    assert f"HEAD_BYTES_MAX = {head}" in (chain.MESH / "envoy" / "head.lua").read_text()
+    assert http_filter(manager, "body")["max_request_bytes"] == body
+    assert f"req.hdrs,length gt {head} " in cfg and f"req.body_size gt {body} " in cfg
+    documents = {file.stem: json.loads(file.read_text()) for file in (chain.MESH / "haproxy" / "problems").glob("*.json")}
+    assert (documents["headers_too_large"]["limit_bytes"], documents["body_too_large"]["limit_bytes"]) == (head, body)
 
 
 def test_nobody_is_let_in_but_by_the_call_graph(istio_says):
