@@ -197,6 +197,9 @@ postgres://{{ index $ 2 }}:$(POSTGRES_PASSWORD)@{{ .host }}:{{ .port }}/{{ $serv
 {{- if and (eq .Values.certificates.from "certManager") (not .Values.certificates.issuer.name) }}
 {{- fail "certificates.issuer.name is required when certificates.from is certManager" }}
 {{- end }}
+{{- if ge (.Values.certificates.renewBefore | trimSuffix "h" | int) (.Values.certificates.duration | trimSuffix "h" | int) }}
+{{- fail "certificates.renewBefore must be shorter than certificates.duration" }}
+{{- end }}
 {{- if not .Values.plaintextStores }}
 {{- if eq .Values.postgres.sslmode "disable" }}{{ fail "postgres.sslmode must not be disable unless plaintextStores is true" }}{{ end }}
 {{- if not .Values.nats.tls }}{{ fail "nats.tls must be true unless plaintextStores is true" }}{{ end }}
