@@ -14,6 +14,9 @@ SPIFFE = "spiffe://tiffin.local/ns/tiffin/sa/"
 # Of the table of services, what no cluster runs: it speaks plain text, which its one client does on loopback alone.
 LOCAL_ONLY = {"sandbox-mail"}
 
+# Calls to whoever is at an address out of a setting, and those of the one who is not ours.
+BY_ADDRESS = {("ingress", "gateway"), ("basket-master", "sandbox-payments"), ("sandbox-payments", "gateway")}
+
 
 def each_profile(check):
     """Runs a test once per profile."""
@@ -57,13 +60,9 @@ class CallGraph(unittest.TestCase):
                 with self.subTest(f"{caller} -> {callee}"):
                     self.assertIn(caller, sources.peers_of(callee))
 
-    def test_every_call_in_the_code_is_in_it(self):
-        graph = call_graph()
-        calls = sources.calls()
-        self.assertGreater(len(calls), 20)
-        for caller, callee in sorted(calls):
-            with self.subTest(f"{caller} -> {callee}"):
-                self.assertIn(callee, graph.get(caller, {}))
+    def test_it_is_the_calls_that_the_code_makes(self):
+        graph = {(caller, callee) for caller, callees in call_graph().items() for callee in callees}
+        self.assertEqual(graph, sources.calls() | BY_ADDRESS)
 
     def test_the_services_of_the_chart_are_those_of_the_platform(self):
         self.assertEqual(set(services()), sources.services() - LOCAL_ONLY)
