@@ -3,7 +3,7 @@
 import re
 import unittest
 
-from rendered import PROFILES, ROOT, by_name, call_graph, env, objects, pod, services, values_of, workloads
+from rendered import PROFILES, by_name, call_graph, env, objects, pod, services, values_of, workloads
 
 import sources
 
