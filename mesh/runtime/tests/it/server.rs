@@ -117,7 +117,11 @@ async fn what_no_request_may_be_is_a_problem_and_leaves_the_connection_in_step()
         ("GET / HTTP/1.1\r\nhost: x\r\nhost: y\r\n\r\n", 400, "bad_request"),
         ("GET / HTTP/1.1\r\n\r\n", 400, "bad_request"),
         ("GET / HTTP/1.1\r\nhost: x\r\nsnake_case: y\r\n\r\n", 400, "bad_request"),
-        ("GET / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400, "bad_request"),
+        (
+            "GET / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            400,
+            "bad_request",
+        ),
         (&large, 431, "headers_too_large"),
     ] {
         let mut stream = server.send(&format!("{bad}{last}")).await;
