@@ -47,6 +47,16 @@ def cases():
 CASES = list(cases())
 
 
+def ask(client, raw):
+    """As `talk`, once the region is there: on a busy machine a health check may come late."""
+    def answered():
+        answers, ended = talk(client, raw)
+        is_away = any(chain.problem(headers, body) == "region_unavailable" for _, headers, body in answers)
+        return None if is_away else (answers, ended)
+
+    return chain.eventually("the region is up", answered)
+
+
 def talk(client, raw):
     """All answers to some bytes: (status, headers, body) each, and whether the connection ended."""
     heads_of = ["HEAD" if part.startswith("HEAD") else "" for part in raw.decode("latin-1").split("\r\n\r\n")]
@@ -105,7 +115,7 @@ def test_the_corpus_is_as_large_as_it_says():
 def told(hops):
     """What every hop answers to everything, asked side by side: some only end by a time-out."""
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-        asked = {(hop, case.id): pool.submit(talk, hops[hop], case.values[1]) for case in CASES for hop in HOPS}
+        asked = {(hop, case.id): pool.submit(ask, hops[hop], case.values[1]) for case in CASES for hop in HOPS}
     return {which: answer.result() for which, answer in asked.items()}
 
 
