@@ -19,11 +19,11 @@ def scratch(tmp_path_factory):
     return tmp_path_factory.mktemp("edge")
 
 
-def start_platform(folder):
+def start_platform(folder, *more):
     """`tiffin up` with nobody ordering by themselves; the caller ends it."""
     binary = pathlib.Path(os.environ.get("TIFFIN", ROOT / "target" / "debug" / "tiffin"))
     log = folder.with_suffix(".log").open("w")
-    process = subprocess.Popen([binary, "up", "--no-simulation", "--fresh", "--data-dir", folder],
+    process = subprocess.Popen([binary, "up", "--no-simulation", "--fresh", "--data-dir", folder, *more],
                                stdout=subprocess.PIPE, stderr=log, text=True)
     for line in process.stdout:
         if line.startswith("ready "):
