@@ -177,6 +177,13 @@ def test_whom_the_ingress_talks_to(envoy_says, istio_says):
         theirs["consecutiveLocalOriginFailures"], theirs["interval"], theirs["baseEjectionTime"], theirs["maxEjectionPercent"])
 
 
+def test_the_gateway_keeps_sidecars_off_its_own_tls(istio_says):
+    """As long as the ingress shows it a certificate of its own."""
+    assert istio_says["DestinationRule", "gateway"]["trafficPolicy"]["tls"]["mode"] == "MUTUAL"
+    assert istio_says["DestinationRule", "gateway-for-peers"]["trafficPolicy"]["tls"] == {"mode": "DISABLE"}
+    assert "traffic.sidecar.istio.io/excludeInboundPorts" in (ROOT / "helm" / "templates" / "deployments.yaml").read_text()
+
+
 def test_limits_are_copies(manager, istio_says):
     merged, head, body = (patch["patch"]["value"] for patch in istio_says["EnvoyFilter", "limits"]["configPatches"])
     for name, value in merged["typed_config"].items():
@@ -208,6 +215,8 @@ def test_nobody_is_let_in_but_by_the_call_graph(istio_says):
     policies = {name: spec for (kind, name), spec in istio_says.items() if kind == "AuthorizationPolicy"}
     assert policies.pop("default-deny") == {}
     policies.pop("ingress")
+    [metrics] = policies.pop("metrics")["rules"]
+    assert metrics["to"] == [{"operation": {"ports": ["5000"], "methods": ["GET"], "paths": ["/metrics"]}}]
     found = {}
     for name, spec in policies.items():
         assert spec["selector"]["matchLabels"]["app.kubernetes.io/name"] == name and spec["action"] == "ALLOW"
