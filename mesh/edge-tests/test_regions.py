@@ -8,8 +8,10 @@ import pytest
 
 import chain
 
-# Linux takes all of 127.0.0.0/8 for this machine, so that a client can come from two countries.
+# Linux takes all of 127.0.0.0/8 for this machine, so that a client can come from several countries.
 HOME, AWAY = "127.0.0.1", "127.0.0.2"
+# Of a country whose region has no backend.
+NOWHERE = "127.0.0.3"
 # What people of a dead region wait at most.
 HONEST_WITHIN_S = 5
 HONEST = [(503, "region_unavailable"), (504, "gateway_timeout")]
@@ -29,7 +31,7 @@ def ingresses(region, other_region, scratch):
 def door(region, other_region, ingresses, scratch):
     authorities = {"home": region.authority, "away": other_region.authority}
     door = chain.Haproxy({name: (envoy.port, authorities[name]) for name, envoy in ingresses.items()},
-                         scratch / "haproxy-both", "home", [(f"{AWAY}/32", "RS"), ("127.0.0.0/8", "DE"), ("192.0.2.0/24", "AQ")],
+                         scratch / "haproxy-both", "home", [(f"{AWAY}/32", "RS"), ("127.0.0.0/8", "DE"), (f"{NOWHERE}/32", "AQ")],
                          [("DE", "home"), ("RS", "away"), ("AQ", "nowhere")]).start()
     for address in (HOME, AWAY):
         chain.eventually("the region is up", lambda: client(region, door, address).get("/readyz").status_code == 200)
@@ -54,6 +56,11 @@ def cookie_of(answer):
 def test_the_address_decides_for_a_stranger(region, door):
     assert client(region, door, HOME).get("/livez").headers["tiffin-region"] == "home"
     assert client(region, door, AWAY).get("/livez").headers["tiffin-region"] == "away"
+
+
+def test_a_region_that_is_nowhere_is_no_reason_to_ask_another_one(region, door):
+    answer = client(region, door, NOWHERE).get("/livez")
+    assert (answer.status_code, answer.problem) == (503, "region_unavailable")
 
 
 def test_whoever_was_let_in_once_is_at_home_everywhere(region, door):
