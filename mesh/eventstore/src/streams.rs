@@ -6,6 +6,7 @@
 mod job;
 mod mailbox;
 mod run;
+mod snapshot;
 mod within;
 
 pub use within::Pending;
@@ -29,6 +30,7 @@ use crate::request::Request;
 use crate::store::Store;
 use crate::timers::{self, Timer};
 use job::{Job, Typed};
+use snapshot::Snapshots;
 
 /// Requests that may wait for one stream. Beyond it the caller is told to come again.
 const MAILBOX_MAX: usize = 256;
@@ -62,6 +64,7 @@ struct Inner<A: Aggregate> {
     /// A stream with an entry has a task that works through it.
     mailboxes: Mutex<HashMap<String, Waiting<A>>>,
     commands_under_way: Mutex<HashSet<Uuid>>,
+    snapshots: Snapshots<A>,
 }
 
 /// The requests that wait for one stream.
@@ -146,10 +149,11 @@ pub enum SubmitError<R> {
 }
 
 impl<A: Aggregate> Streams<A> {
-    /// The streams of `A` in this store.
+    /// The streams of `A` in this store. Where states are kept (see [`Aggregate::SNAPSHOT`]), a task writes them.
     pub fn new(store: Store) -> Self {
         Self {
             inner: Arc::new(Inner {
+                snapshots: Snapshots::start(&store),
                 store,
                 states: moka::sync::Cache::new(STATES_MAX),
                 mailboxes: Mutex::default(),
@@ -266,19 +270,37 @@ impl<A: Aggregate> Inner<A> {
         })
     }
 
-    /// The stream as the database has it now: the kept state and what came after it.
+    /// The stream as the database has it now: the kept state, or else its snapshot, and what came after it.
     async fn fresh(&self, stream: &str) -> Result<Arc<Standing<A>>, BoxError> {
         let kept = self.states.get(stream);
-        let known = kept.as_ref().map_or(0, |standing| standing.version);
-        let newer = self.store.history_after(stream, known).await?;
-        if let (true, Some(kept)) = (newer.is_empty(), &kept) {
-            return Ok(Arc::clone(kept));
+        let is_kept = kept.is_some();
+        let known = match kept {
+            Some(kept) => kept,
+            None => Arc::new(self.snapshot(stream).await),
+        };
+        let before = known.version;
+        let newer = self.store.history_after(stream, before).await?;
+        if is_kept && newer.is_empty() {
+            return Ok(known);
         }
-        let mut standing = kept.map_or_else(Standing::nothing, |kept| (*kept).clone());
+        let mut standing = Arc::unwrap_or_clone(known);
         standing.catch_up(newer)?;
         let standing = Arc::new(standing);
         self.keep(stream, &standing);
+        // Here too: what transactions and other replicas append passes by this process's own runs.
+        self.snapshots.moved(stream, before, &standing);
         Ok(standing)
+    }
+
+    /// The stream as its newest snapshot has it; nothing if there is none to read.
+    async fn snapshot(&self, stream: &str) -> Standing<A> {
+        let stream = stream.to_owned();
+        let found = snapshot::newest(self.store.pool(), std::slice::from_ref(&stream)).await;
+        let mut found = found.unwrap_or_else(|err| {
+            tracing::warn!(error = %err, "snapshots cannot be read, folding the events");
+            HashMap::new()
+        });
+        found.remove(&stream).unwrap_or_else(Standing::nothing)
     }
 
     fn keep(&self, stream: &str, standing: &Arc<Standing<A>>) {

@@ -129,6 +129,10 @@ pub fn total(lines: &[Line]) -> Option<Money> {
         .ok()
 }
 
+/// Of the form of [`Basket`] and of [`fold`]. Raise it whenever the form changes, or the same events fold to
+/// something else: snapshots of another version are not read.
+pub const FOLD_VERSION: u16 = 1;
+
 /// The next state; `None` only for a stream that does not start with `basket.line_set`.
 pub fn fold(basket: Option<Basket>, event: &Event, at: Timestamp) -> Option<Basket> {
     let mut basket = match (basket, event) {
