@@ -156,16 +156,7 @@ async fn history(State(app): State<App>, Path(id): Path<OrderId>) -> Result<axum
     if events.is_empty() {
         return Err(Problem::not_found());
     }
-    let entries = events.into_iter().map(|event| HistoryEntry {
-        version: event.version,
-        at: event.at,
-        recorded_at: event.recorded_at,
-        event_type: event.event_type,
-        actor: event.meta.actor,
-        causation: event.meta.causation,
-        data: event.data,
-    });
-    Ok(axum::Json(entries.collect()))
+    Ok(axum::Json(events.into_iter().map(HistoryEntry::from).collect()))
 }
 
 /// One person's command on one order.
