@@ -3,6 +3,7 @@
 //!
 //! Says nothing that is not in the events: what it cannot trace it names by its id.
 
+mod cause;
 mod choice;
 mod money;
 mod words;
@@ -21,6 +22,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Story, seconds};
+use cause::Because;
 use choice::{Choice, Considered};
 
 /// An order and all that happened to it, in the order it was recorded.
@@ -56,35 +58,6 @@ pub struct Step {
     policy: Option<String>,
 }
 
-/// What led to an event.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Because {
-    /// Somebody asked for it.
-    Command { id: Uuid },
-    /// Something happened.
-    Event(Cause),
-    /// A deadline passed, which something had set.
-    Deadline {
-        /// As the event that set it calls it; nothing if that does not tell.
-        name: Option<String>,
-        due: Option<Timestamp>,
-        set_by: Cause,
-    },
-    /// An event of a stream that is not part of this story.
-    Elsewhere { event: Uuid },
-    /// Nothing is recorded.
-    Itself,
-}
-
-/// An event that led to another.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Cause {
-    event_type: String,
-    stream: String,
-    version: u64,
-}
-
 /// The whole story of an order that was placed.
 ///
 /// # Errors
@@ -98,7 +71,8 @@ pub fn explain(id: OrderId, story: &Story) -> anyhow::Result<Explained> {
     let mut choice = Choice::default();
     let mut steps = Vec::with_capacity(events.len());
     for event in events {
-        let cause = event.meta.causation.and_then(|cause| causes.get(&cause).copied());
+        let named = event.meta.causation.and_then(|cause| causes.get(&cause).copied());
+        let cause = named.or_else(|| cause::implied(event, story));
         let is_own = event.stream == id.to_string();
         let own = if is_own { event.body::<Event>()? } else { None };
         let policy = own.as_ref().zip(state.as_ref()).and_then(|(body, order)| {
@@ -120,7 +94,7 @@ pub fn explain(id: OrderId, story: &Story) -> anyhow::Result<Explained> {
             event_type: event.event_type.clone(),
             actor: event.meta.actor.to_string(),
             what: words::what(event)?,
-            because: because(event, cause),
+            because: Because::of(event, cause),
             considered,
             policy,
         });
@@ -139,67 +113,6 @@ pub fn explain(id: OrderId, story: &Story) -> anyhow::Result<Explained> {
 fn is_about(event: &Envelope, order: OrderId) -> bool {
     let is_of_point = event.stream.starts_with(FoodPointId::PREFIX);
     !is_of_point || event.data["order"] == Value::String(order.to_string())
-}
-
-fn because(event: &Envelope, cause: Option<&Envelope>) -> Because {
-    let actor = event.meta.actor.0.as_str();
-    match (event.meta.causation, cause) {
-        (None, _) => Because::Itself,
-        (Some(_), Some(cause)) if actor.starts_with("timer:") => {
-            let passed = deadline(&cause.data, event.at);
-            Because::Deadline {
-                name: passed.as_ref().map(|(name, _)| name.clone()),
-                due: passed.map(|(_, due)| due),
-                set_by: Cause::of(cause),
-            }
-        }
-        (Some(_), Some(cause)) => Because::Event(Cause::of(cause)),
-        (Some(event), None) if actor.starts_with("service:") || actor.starts_with("timer:") => {
-            Because::Elsewhere { event }
-        }
-        (Some(id), None) => Because::Command { id },
-    }
-}
-
-/// Of the deadlines that an event set, the one that passed last: a timer does not say its name.
-fn deadline(data: &Value, fired_at: Timestamp) -> Option<(String, Timestamp)> {
-    let members = data.as_object()?.iter();
-    let instants = members.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.parse().ok()?)));
-    instants.filter(|(_, due)| *due <= fired_at).max_by_key(|(_, due)| *due)
-}
-
-impl Cause {
-    fn of(event: &Envelope) -> Self {
-        Self {
-            event_type: event.event_type.clone(),
-            stream: event.stream.clone(),
-            version: event.version,
-        }
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} of {} (version {})", self.event_type, self.stream, self.version)
-    }
-}
-
-impl fmt::Display for Because {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Command { id } => write!(out, "command {id}"),
-            Self::Event(cause) => write!(out, "{cause}"),
-            Self::Deadline { name, due, set_by } => {
-                write!(out, "a deadline passed")?;
-                if let (Some(name), Some(due)) = (name, due) {
-                    write!(out, " ({name} {})", seconds(*due))?;
-                }
-                write!(out, ", set by {set_by}")
-            }
-            Self::Elsewhere { event } => write!(out, "event {event}"),
-            Self::Itself => out.write_str("nothing that is recorded"),
-        }
-    }
 }
 
 impl fmt::Display for Explained {

@@ -213,7 +213,7 @@ async fn told_by_the_command_line(folder: &Folder, order: OrderId, at: Timestamp
     Ok(())
 }
 
-/// Eight restaurants, and couriers enough.
+/// Eight restaurants, and a courier for every other order: a hundred and twenty bring what is placed in half an hour.
 fn instance(orders: u32) -> Result<TempDir> {
     let table = |names: &str, lines: u32, line: &dyn Fn(u32) -> String| {
         let lines: String = (0..lines).map(|index| line(index) + "\n").collect();
@@ -225,6 +225,7 @@ fn instance(orders: u32) -> Result<TempDir> {
         format!("o{nth}\t{x}\t{y}\t{minute}\tr{}\t{ready}", nth % 8)
     };
     let off = orders / ORDERS_PER_MINUTE + 120;
+    let couriers = orders.div_ceil(2).min(30 * ORDERS_PER_MINUTE);
     let files = [
         (
             "orders.txt",
@@ -238,8 +239,8 @@ fn instance(orders: u32) -> Result<TempDir> {
         ),
         (
             "couriers.txt",
-            table("courier\tx\ty\ton_time\toff_time", 40, &|nth| {
-                format!("c{nth}\t{}\t{}\t0\t{off}", 75 * nth, 60 * nth)
+            table("courier\tx\ty\ton_time\toff_time", couriers, &|nth| {
+                format!("c{nth}\t{}\t{}\t0\t{off}", 25 * nth, 20 * nth)
             }),
         ),
         (

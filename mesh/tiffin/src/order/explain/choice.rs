@@ -29,15 +29,24 @@ impl fmt::Display for Considered {
     }
 }
 
-/// What became of the food points that were asked so far.
+/// What is known of the food points so far.
 #[derive(Debug, Default)]
-pub struct Choice(BTreeMap<FoodPointId, String>);
+pub struct Choice {
+    /// The customer wants this one and no other.
+    pinned: Option<FoodPointId>,
+    /// What became of those that were asked.
+    outcomes: BTreeMap<FoodPointId, String>,
+}
 
 impl Choice {
     /// The candidates that a hold was asked for among, nearest first; none for any other event. `order` is as it
     /// stood before.
     pub fn of_food_points(&mut self, event: &Event, order: Option<&Order>) -> Vec<Considered> {
         let (food_point, outcome) = match event {
+            Event::Created(placed) => {
+                self.pinned = placed.pinned;
+                return Vec::new();
+            }
             Event::HoldRequested { food_point, .. } => {
                 return order.map_or_else(Vec::new, |order| self.candidates(order, *food_point));
             }
@@ -53,12 +62,14 @@ impl Choice {
             // Nothing else takes a food point out of the choice.
             _ => return Vec::new(),
         };
-        self.0.insert(*food_point, outcome);
+        self.outcomes.insert(*food_point, outcome);
         Vec::new()
     }
 
     fn candidates(&self, order: &Order, asked: FoodPointId) -> Vec<Considered> {
-        let verdict = |candidate: &Candidate| match (self.0.get(&candidate.food_point), candidate.passed_over) {
+        let outcome = |food_point: FoodPointId| self.outcomes.get(&food_point);
+        let verdict = |candidate: &Candidate| match (outcome(candidate.food_point), candidate.passed_over) {
+            _ if self.pinned == Some(asked) => "asked: the customer wants no other".to_owned(),
             _ if candidate.food_point == asked => "asked: the nearest that is left".to_owned(),
             (Some(outcome), _) => format!("asked before: {outcome}"),
             (None, Some(why)) => format!("passed over: {}", code(&why)),

@@ -7,8 +7,9 @@ use mesh_contracts::money::{Currency, Money};
 use mesh_contracts::order::{
     Candidate, Destination, EndedBy, Kind, Method, PassedOver, Placed, Quote, QuoteLine, Reason,
 };
-use mesh_contracts::{delivery, point};
+use mesh_contracts::{delivery, notification, payment, point};
 
+use super::cause::Cause;
 use super::*;
 
 const ORDER: OrderId = OrderId(Uuid::from_u128(9));
@@ -271,7 +272,7 @@ fn causes_are_followed_over_streams_to_commands_and_deadlines() {
     assert_eq!(because("order.hold_held", 0), Because::Event(held));
     let event = Uuid::from_u128(999);
     assert_eq!(because("order.assigned", 0), Because::Elsewhere { event });
-    assert_eq!(because("delivery.offered", 0), Because::Itself);
+    assert_eq!(because("settlement.due", 0), Because::Itself);
     for (event_type, deadline, due) in [
         ("ticket.timed_out", "accept_by", at(5)),
         ("ticket.started", "start_by", at(15)),
@@ -286,6 +287,99 @@ fn causes_are_followed_over_streams_to_commands_and_deadlines() {
         };
         assert_eq!((name.as_str(), passed), (deadline, due), "{event_type}");
     }
+}
+
+#[test]
+fn what_names_no_cause_has_the_one_that_its_body_tells() {
+    let mut told = rerouted_and_cancelled();
+    let intended = |attempt, operation| payment::Event::Intended {
+        attempt,
+        operation,
+        amount: TOTAL,
+        key: format!("pay-{attempt}"),
+        answer_by: at(20),
+    };
+    let (master, payment) = ("service:basket-master", ORDER.payment());
+    told.add(
+        3,
+        master,
+        Some(Uuid::from_u128(3)),
+        payment,
+        intended(1, payment::Operation::Authorize),
+    );
+    told.add(
+        3,
+        master,
+        Some(Uuid::from_u128(3)),
+        payment,
+        intended(2, payment::Operation::Capture),
+    );
+    let captured = payment::Event::Captured {
+        attempt: 2,
+        amount: TOTAL,
+    };
+    told.add(4, master, None, payment, captured);
+    let declined = delivery::Event::Declined {
+        attempt: 1,
+        courier: ANNA,
+    };
+    told.add(
+        13,
+        "courier:usr_4",
+        Some(Uuid::from_u128(4)),
+        ORDER.delivery(),
+        declined,
+    );
+    let again = delivery::Event::Offered {
+        attempt: 2,
+        courier: BORIS,
+        pickup_distance_m: 200,
+        answer_by: at(15),
+        considered: Vec::new(),
+    };
+    told.add(14, "service:courier-master", None, ORDER.delivery(), again);
+    let occasion = notification::Occasion::Cancelled;
+    told.add(
+        17,
+        "service:notifier",
+        None,
+        ORDER.notifications(),
+        notification::Event::Sent { occasion },
+    );
+    let explained = told.explained();
+    for (event_type, nth, cause, version) in [
+        ("payment.captured", 0, "payment.intended", 2),
+        ("delivery.offered", 1, "delivery.declined", 2),
+        ("notification.sent", 0, "order.cancelled", 10),
+    ] {
+        let Because::Event(found) = &step(&explained, event_type, nth).because else {
+            panic!("{event_type} has a cause: {explained}");
+        };
+        assert_eq!(
+            (found.event_type.as_str(), found.version),
+            (cause, version),
+            "{event_type}"
+        );
+    }
+}
+
+#[test]
+fn a_choice_that_the_customer_made_is_called_one() {
+    let mut told = Told::default();
+    let Event::Created(placed) = placed() else {
+        unreachable!("it is placed");
+    };
+    let placed = Placed {
+        pinned: Some(FAR),
+        candidates: vec![candidate(FAR, 1200, None)],
+        ..placed
+    };
+    told.add(0, "customer:usr_1", None, ORDER, Event::Created(placed));
+    told.add(0, "customer:usr_1", None, ORDER, requested(1, FAR, 1));
+    assert_eq!(
+        verdicts(step(&told.explained(), "hold.requested", 0)),
+        [(FAR.to_string(), 1200, "asked: the customer wants no other")]
+    );
 }
 
 #[test]
