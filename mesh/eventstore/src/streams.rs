@@ -26,11 +26,12 @@ use crate::BoxError;
 use crate::aggregate::{Aggregate, Decided, Recorded};
 use crate::answer::{Answer, Outcome};
 use crate::inbox::Drained;
+use crate::read::signed;
 use crate::request::Request;
 use crate::store::Store;
 use crate::timers::{self, Timer};
 use job::{Job, Typed};
-use snapshot::Snapshots;
+use snapshot::{SNAPSHOT_EVERY, Snapshots};
 
 /// Requests that may wait for one stream. Beyond it the caller is told to come again.
 const MAILBOX_MAX: usize = 256;
@@ -270,20 +271,49 @@ impl<A: Aggregate> Inner<A> {
         })
     }
 
-    /// The stream as the database has it now: the kept state, or else its snapshot, and what came after it.
+    /// The stream as the database has it now: the kept state and what came after it.
     async fn fresh(&self, stream: &str) -> Result<Arc<Standing<A>>, BoxError> {
-        let kept = self.states.get(stream);
-        let is_kept = kept.is_some();
-        let known = match kept {
-            Some(kept) => kept,
-            None => Arc::new(self.snapshot(stream).await),
+        let Some(kept) = self.states.get(stream) else {
+            return self.cold(stream).await;
         };
-        let before = known.version;
-        let newer = self.store.history_after(stream, before).await?;
-        if is_kept && newer.is_empty() {
-            return Ok(known);
+        let newer = self.store.history_after(stream, kept.version).await?;
+        if newer.is_empty() {
+            return Ok(kept);
         }
-        let mut standing = Arc::unwrap_or_clone(known);
+        self.caught_up(stream, Arc::unwrap_or_clone(kept), newer)
+    }
+
+    /// A stream of which this process knows nothing. One that is too short for a snapshot comes whole with the first
+    /// page, so only for a longer one its snapshot is looked for.
+    async fn cold(&self, stream: &str) -> Result<Arc<Standing<A>>, BoxError> {
+        if A::SNAPSHOT.is_none() {
+            let events = self.store.history_after(stream, 0).await?;
+            return self.caught_up(stream, Standing::nothing(), events);
+        }
+        let mut events = self.store.stream_page(stream, 0, signed(SNAPSHOT_EVERY)).await?;
+        if (events.len() as u64) < SNAPSHOT_EVERY {
+            return self.caught_up(stream, Standing::nothing(), events);
+        }
+        match self.snapshot(stream).await {
+            Some(known) => {
+                let since = self.store.history_after(stream, known.version).await?;
+                self.caught_up(stream, known, since)
+            }
+            None => {
+                let rest = self.store.history_after(stream, SNAPSHOT_EVERY).await?;
+                events.extend(rest);
+                self.caught_up(stream, Standing::nothing(), events)
+            }
+        }
+    }
+
+    fn caught_up(
+        &self,
+        stream: &str,
+        mut standing: Standing<A>,
+        newer: Vec<Envelope>,
+    ) -> Result<Arc<Standing<A>>, BoxError> {
+        let before = standing.version;
         standing.catch_up(newer)?;
         let standing = Arc::new(standing);
         self.keep(stream, &standing);
@@ -292,15 +322,15 @@ impl<A: Aggregate> Inner<A> {
         Ok(standing)
     }
 
-    /// The stream as its newest snapshot has it; nothing if there is none to read.
-    async fn snapshot(&self, stream: &str) -> Standing<A> {
+    /// The stream as its newest snapshot has it, if there is one to read.
+    async fn snapshot(&self, stream: &str) -> Option<Standing<A>> {
         let stream = stream.to_owned();
         let found = snapshot::newest(self.store.pool(), std::slice::from_ref(&stream)).await;
         let mut found = found.unwrap_or_else(|err| {
             tracing::warn!(error = %err, "snapshots cannot be read, folding the events");
             HashMap::new()
         });
-        found.remove(&stream).unwrap_or_else(Standing::nothing)
+        found.remove(&stream)
     }
 
     fn keep(&self, stream: &str, standing: &Arc<Standing<A>>) {

@@ -1,6 +1,11 @@
 //! The past of a replay's orders: what the public API shows of random instants is the fold of the events up to then,
 //! read from Postgres.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "how much was asked, and the seed to ask the same again"
+)]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
