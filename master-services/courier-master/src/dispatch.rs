@@ -142,8 +142,13 @@ fn considered(
     let mut others: Vec<Pair> = others
         .filter_map(|courier| pair(asked.job, courier, now, policy))
         .collect();
-    others.sort_by_key(|other| (other.cost, other.pickup_distance_m, other.courier));
-    others.truncate(CONSIDERED_MAX);
+    let rank = |other: &Pair| (other.cost, other.pickup_distance_m, other.courier);
+    // Of thousands only the best few are put in order.
+    if others.len() > CONSIDERED_MAX {
+        others.select_nth_unstable_by_key(CONSIDERED_MAX, rank);
+        others.truncate(CONSIDERED_MAX);
+    }
+    others.sort_by_key(rank);
     let considered = |other: Pair| Considered {
         courier: other.courier,
         pickup_distance_m: other.pickup_distance_m,
