@@ -21,7 +21,8 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Story, seconds};
+use super::seconds;
+use super::story::Story;
 use cause::Because;
 use choice::{Choice, Considered};
 

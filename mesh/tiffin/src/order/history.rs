@@ -9,7 +9,8 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Story, seconds};
+use super::seconds;
+use super::story::Story;
 
 /// One event of an order.
 #[derive(Debug, Clone, PartialEq, Serialize)]

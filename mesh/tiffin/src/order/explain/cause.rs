@@ -10,7 +10,8 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::order::{Story, seconds};
+use crate::order::seconds;
+use crate::order::story::Story;
 
 /// What led to an event.
 #[derive(Debug, Clone, PartialEq, Serialize)]
