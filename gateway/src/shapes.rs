@@ -31,6 +31,17 @@ pub(crate) struct PageQuery {
     limit: Option<u8>,
 }
 
+/// At which instant.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AsOf {
+    /// Business time, in UTC, not in the future; now if left out. Before the order was placed there is nothing to see:
+    /// 422 `before_order`, which tells `placed_at`.
+    #[param(example = "2026-03-01T12:00:00Z")]
+    as_of: Option<Timestamp>,
+}
+
 /// Which menu.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]

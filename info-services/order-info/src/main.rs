@@ -33,14 +33,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let listener = process::listen(common.mesh_listen).await?;
     let admin_listener = process::listen(common.admin_listen).await?;
     let bus = Bus::connect(config.bus).await?;
-    let client = mesh.client();
-    let feeds = Feeds::over(client.clone(), config.upstreams.clone());
-    let projection = Projection::connect(config.redis, feeds).await?;
+    let feeds = Feeds::over(mesh.client(), config.upstreams);
+    let projection = Projection::connect(config.redis, feeds.clone()).await?;
     let app = App {
         projection: projection.clone(),
         signer: config.signer,
-        client,
-        order_master: config.upstreams.get("order-master"),
+        feeds,
+        clock: common.clock,
         shutdown: shutdown.clone(),
     };
     let projecting = projector::run(&projection, &bus, &shutdown);

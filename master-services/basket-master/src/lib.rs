@@ -29,7 +29,7 @@ use mesh_contracts::view::basket::Basket;
 use mesh_contracts::view::payment::Payment;
 use mesh_contracts::{basket, payment, view};
 use mesh_eventstore::inbox::Drained;
-use mesh_eventstore::{Aggregate, Effect, Recorded, Store, Streams, relay};
+use mesh_eventstore::{Aggregate, Effect, Recorded, SnapshotForm, Store, Streams, relay};
 use mesh_runtime::consistency::Signer;
 use mesh_runtime::settings::Secret;
 use mesh_runtime::{Clock, Shutdown};
@@ -52,6 +52,8 @@ impl Aggregate for Baskets {
     type Event = basket::Event;
     type State = Basket;
     const CATEGORY: &'static str = BasketId::PREFIX;
+    /// A customer has one for good.
+    const SNAPSHOT: Option<SnapshotForm<Basket>> = Some(SnapshotForm::json(view::basket::FOLD_VERSION));
 
     fn evolve(basket: Option<Basket>, event: &basket::Event, recorded: Recorded) -> Option<Basket> {
         // Events that only a newer build knows have moved the stream's version and not the state's.
