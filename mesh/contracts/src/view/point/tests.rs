@@ -63,7 +63,47 @@ fn folded(events: &[Event]) -> FoodPoint {
         .expect("it starts with its registration");
     assert_eq!(point.version, events.len() as u64);
     assert!(point.balances(), "{:?}", point.stock);
+    assert_eq!(kitchen_of(&point), boards(events), "the board folds the same events");
     point
+}
+
+/// What the operators' board shows of a food point.
+type OnBoard = (String, u16, bool, Option<ClosedBy>, Vec<(OrderId, u32)>, u64);
+
+fn kitchen_of(point: &FoodPoint) -> OnBoard {
+    let holds = point.holds.iter().map(|(order, hold)| (*order, hold.attempt));
+    let FoodPoint {
+        settings,
+        open,
+        closed_by,
+        version,
+        ..
+    } = point;
+    (
+        settings.name.clone(),
+        settings.pool,
+        *open,
+        *closed_by,
+        holds.collect(),
+        *version,
+    )
+}
+
+fn boards(events: &[Event]) -> OnBoard {
+    use crate::view::kitchen;
+    let kitchen = events
+        .iter()
+        .fold(None, |kitchen, event| kitchen::fold(kitchen, event, NOON));
+    let kitchen = kitchen.expect("it starts with its registration");
+    let holds = kitchen.holds.into_iter().collect();
+    (
+        kitchen.name,
+        kitchen.pool,
+        kitchen.open,
+        kitchen.closed_by,
+        holds,
+        kitchen.version,
+    )
 }
 
 #[track_caller]
