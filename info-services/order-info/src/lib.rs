@@ -5,6 +5,8 @@
 pub mod projector;
 pub mod view;
 
+pub mod passing;
+
 pub mod http;
 
 pub mod config;
@@ -12,8 +14,8 @@ pub mod config;
 use axum::extract::FromRef;
 use mesh_identity::{Client, Upstream};
 use mesh_projection::Projection;
-use mesh_runtime::Shutdown;
 use mesh_runtime::consistency::Signer;
+use mesh_runtime::{Clock, Shutdown};
 
 /// The name of the service, everywhere.
 pub const NAME: &str = "order-info";
@@ -25,6 +27,8 @@ pub struct App {
     pub signer: Signer,
     pub client: Client,
     pub order_master: Upstream,
+    /// Positions and estimates are in business time.
+    pub clock: Clock,
     /// Live streams end with it.
     pub shutdown: Shutdown,
 }
