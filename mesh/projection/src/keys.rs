@@ -32,3 +32,8 @@ pub(crate) fn topic(topic: &str) -> String {
 pub(crate) fn live(prefix: &str, topic: &str) -> String {
     format!("{prefix}live:{topic}")
 }
+
+/// The last value of something ephemeral. It belongs to no generation and expires by itself.
+pub(crate) fn last(prefix: &str, name: &str) -> String {
+    format!("{prefix}last:{name}")
+}

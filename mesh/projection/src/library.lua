@@ -121,19 +121,25 @@ local function list(keys, args)
   return found
 end
 
--- KEYS sentinel, topic's documents. ARGV prefix, kind, topic, limit, ttl.
+-- KEYS sentinel, topic's documents, lists to be counted. ARGV prefix, topic, limit, ttl, kinds.
+-- The stamp, the counts, and the documents; no stamp while a kind is not complete.
 local function snapshot(keys, args)
-  local prefix, kind, topic = args[1], args[2], args[3]
-  if not filled(keys[1], kind) then return { '' } end
-  local stamp = redis.call('HGET', keys[1], 'generation') .. '-' .. last_stamp(prefix, topic, args[5])
-  local found = { stamp }
-  for _, member in ipairs(redis.call('ZREVRANGE', keys[2], 0, tonumber(args[4]) - 1)) do
-    if string.sub(member, 1, #kind + 1) == kind .. ':' then
+  local prefix, topic = args[1], args[2]
+  local wanted = {}
+  for i = 5, #args do
+    if not filled(keys[1], args[i]) then return { '', {}, {} } end
+    wanted[args[i]] = true
+  end
+  local stamp = redis.call('HGET', keys[1], 'generation') .. '-' .. last_stamp(prefix, topic, args[4])
+  local counts, found = {}, {}
+  for i = 3, #keys do table.insert(counts, redis.call('ZCARD', keys[i])) end
+  for _, member in ipairs(redis.call('ZREVRANGE', keys[2], 0, tonumber(args[3]) - 1)) do
+    if wanted[string.match(member, '^[^:]+')] then
       local document = redis.call('HMGET', prefix .. 'doc:' .. member, 'v', 'doc', 'q')
       table.insert(found, { member, document[1], document[2], document[3] })
     end
   end
-  return found
+  return { stamp, counts, found }
 end
 
 -- KEYS sentinel, live stream, counter. ARGV generation, sequence number, limit.

@@ -292,8 +292,8 @@ fn read<V: View>(id: &str, row: Row) -> Result<Option<Read<V::Doc>>, serde_json:
     }))
 }
 
-/// The document of an index's or topic's member; `None` if there is none to show.
-pub(crate) fn read_member<V: View>(member: &str, row: Row) -> Result<Option<Read<V::Doc>>, Unavailable> {
+/// The document of an index's member; `None` if there is none to show.
+fn read_member<V: View>(member: &str, row: Row) -> Result<Option<Read<V::Doc>>, Unavailable> {
     let quarantined = row.2.is_some();
     let id = member.strip_prefix(V::KIND).and_then(|rest| rest.strip_prefix(':'));
     match id {

@@ -389,12 +389,9 @@ fn follows(version: u64, events: &[Envelope]) -> bool {
 }
 
 fn newer_than(version: u64, mut folded: Folded) -> Folded {
-    let news = folded.version.saturating_sub(version);
-    let old = folded
+    folded
         .announcements
-        .len()
-        .saturating_sub(usize::try_from(news).unwrap_or(usize::MAX));
-    folded.announcements.drain(..old);
+        .retain(|announcement| announcement.version > version);
     folded
 }
 

@@ -12,6 +12,7 @@ pub mod lateness;
 pub mod money;
 pub mod orders;
 pub mod readers;
+pub mod stamps;
 pub mod stock;
 
 mod pass;
@@ -45,6 +46,8 @@ What is counted, and what is read for it:
        (order-master: events, streams)
   I5   documents that are not the fold of their events
        (every master: events; Redis: every document of every info service)
+  I7   live streams on which a client heard something twice, backwards or not at all
+       (history.jsonl)
   I8   deadlines that passed more than 30 s (wall time) ago without an action
        (every master: timers)
   I9   keys with two effects or two answers, answers without an effect, effects without an answer kept

@@ -1,4 +1,5 @@
-//! `history.jsonl`: what clients sent under which key, what was answered, and what stayed unknown.
+//! `history.jsonl`: what clients sent under which key, what was answered, what stayed unknown, and the stamps of what
+//! they heard on live streams.
 //!
 //! Holds no body that was sent and no token: only a hash of the one, so that two can be told apart.
 
@@ -42,6 +43,31 @@ pub struct Line {
     /// What came of it.
     #[serde(flatten)]
     pub outcome: Outcome,
+}
+
+/// Something with a stamp that a client heard on a live stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Heard {
+    /// Wall time.
+    pub heard_at: Timestamp,
+    /// Names the following, across all its connections.
+    pub follower: String,
+    /// With its ids filled in.
+    pub path: String,
+    /// As it came.
+    pub stamp: String,
+    /// It was a snapshot, which begins anew.
+    pub snapshot: bool,
+}
+
+/// What a line of the file says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Entry {
+    /// Of a live stream.
+    Heard(Heard),
+    /// Of a command.
+    Sent(Line),
 }
 
 /// What came of an attempt.
@@ -96,7 +122,7 @@ impl History {
         Self(None)
     }
 
-    pub(super) fn note(&self, line: &Line) {
+    pub(super) fn note(&self, line: &impl Serialize) {
         let Some(file) = &self.0 else { return };
         let mut text = serde_json::to_vec(line).expect("a line has string keys");
         text.push(b'\n');
@@ -109,7 +135,7 @@ impl History {
 }
 
 /// The lines of a file, oldest first; none if there is no file. A last line that was cut off by a crash is left out.
-pub fn read(path: &Path) -> Result<Box<dyn Iterator<Item = Result<Line>>>> {
+pub fn read(path: &Path) -> Result<Box<dyn Iterator<Item = Result<Entry>>>> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(Box::new(std::iter::empty())),
@@ -154,14 +180,23 @@ mod tests {
             ..line.clone()
         };
         let history = History::append_to(&path).expect("a file");
+        let heard = Heard {
+            heard_at: Timestamp::UNIX_EPOCH,
+            follower: "f".into(),
+            path: "/v1/couriers/me/live".into(),
+            stamp: "7-1-a".into(),
+            snapshot: true,
+        };
         history.note(&line);
+        history.note(&heard);
         history.note(&unknown);
         OpenOptions::new()
             .append(true)
             .open(&path)
             .and_then(|mut file| file.write_all(b"{\"sent_at\":"))
             .expect("written");
-        let lines: Result<Vec<Line>> = read(&path).expect("readable").collect();
-        assert_eq!(lines.expect("both whole"), [line, unknown]);
+        let entries: Result<Vec<Entry>> = read(&path).expect("readable").collect();
+        let expected = [Entry::Sent(line), Entry::Heard(heard), Entry::Sent(unknown)];
+        assert_eq!(entries.expect("all whole"), expected);
     }
 }

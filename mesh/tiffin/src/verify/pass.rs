@@ -21,8 +21,9 @@ use super::lateness::{self, Moment};
 use super::money::{self, Account, Claim};
 use super::orders::{self, Standing};
 use super::readers::{self, Behind, Keeps, READERS, Reader, Versions};
+use super::stamps::{self, Followers};
 use super::stock;
-use crate::client::history;
+use crate::client::history::{self, Entry};
 
 /// How often it is looked whether they have.
 const POLL: Duration = Duration::from_millis(200);
@@ -76,12 +77,20 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     fn read_history(&mut self) -> Result<()> {
-        for line in history::read(&self.stores.history)? {
-            let line = line?;
-            self.report.checked.history_lines += 1;
-            self.acknowledged
-                .extend(keys::acknowledged_order(&line).map(str::to_owned));
-            keys::gather(&mut self.sent, line);
+        let mut followers = Followers::new();
+        for entry in history::read(&self.stores.history)? {
+            match entry? {
+                Entry::Sent(line) => {
+                    self.report.checked.history_lines += 1;
+                    self.acknowledged
+                        .extend(keys::acknowledged_order(&line).map(str::to_owned));
+                    keys::gather(&mut self.sent, line);
+                }
+                Entry::Heard(heard) => {
+                    self.report.checked.live_news += 1;
+                    self.report.add(Invariant::I7, stamps::hear(&mut followers, &heard));
+                }
+            }
         }
         Ok(())
     }

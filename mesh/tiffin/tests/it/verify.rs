@@ -3,8 +3,9 @@
 
 mod scene;
 
+use jiff::Timestamp;
 use mesh_testkit::{Stage, run};
-use tiffin::client::history::Outcome;
+use tiffin::client::history::{Heard, Outcome};
 use tiffin::verify::{Invariant, Report};
 
 use crate::silence::actors::{CUSTOMER, ORDER};
@@ -226,6 +227,27 @@ async fn i5_counts_personal_data_that_is_not_what_user_master_has() {
         })
         .await;
         counted_alone(&report, Invariant::I5, "somebody who is gone");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i7_counts_a_live_event_that_a_client_never_heard() {
+    run(async |stage| {
+        let report = spoilt(stage, async |scene| {
+            for (stamp, snapshot) in [("7-1-a", true), ("7-3-a", false)] {
+                scene.note(&Heard {
+                    heard_at: Timestamp::now(),
+                    follower: "f".into(),
+                    path: format!("/v1/orders/{ORDER}/live"),
+                    stamp: stamp.into(),
+                    snapshot,
+                });
+            }
+        })
+        .await;
+        counted_alone(&report, Invariant::I7, "left out");
+        assert_eq!(report.checked.live_news, 2);
     })
     .await;
 }
