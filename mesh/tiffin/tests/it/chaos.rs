@@ -43,7 +43,7 @@ async fn whatever_goes_wrong_every_order_ends_and_the_money_adds_up() -> Result<
     every_sort_came_about(&report["chaos"]);
     everything_adds_up(&report["chaos"]);
     let violations = report["violations"].as_object().context("it was verified")?;
-    assert_eq!(violations.len(), 8);
+    assert_eq!(violations.len(), 9);
     assert!(violations.values().all(|count| count == 0), "{report}");
     replay.ended().await
 }
