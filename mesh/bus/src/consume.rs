@@ -58,6 +58,7 @@ pub struct Subscription {
     pub(crate) period: Duration,
     pub(crate) quarantine: Option<Arc<Quarantine>>,
     pub(crate) drained: watch::Sender<bool>,
+    pub(crate) is_passing: bool,
 }
 
 impl Subscription {
@@ -71,7 +72,15 @@ impl Subscription {
             period: BATCH_PERIOD,
             quarantine: None,
             drained: watch::channel(false).0,
+            is_passing: false,
         }
+    }
+
+    /// Only events that the broker takes after [`Bus::prepare`], for a while: the broker forgets
+    /// the consumer when nobody has asked it for an hour.
+    pub fn passing(mut self) -> Self {
+        self.is_passing = true;
+        self
     }
 
     /// Hands over at most `batch_max` events at once.
@@ -157,6 +166,22 @@ impl Bus {
                 () = tokio::time::sleep(pause) => {}
             }
             pause = (pause * 2).min(REVIVE_PAUSE_MAX);
+        }
+    }
+
+    /// Makes the durable consumer, so that the broker keeps events for it before anyone consumes.
+    pub async fn prepare(&self, subscription: &Subscription) -> Result<(), BoxError> {
+        session::consumer(self, subscription).await?;
+        Ok(())
+    }
+
+    /// Takes a durable consumer off the broker; one that is not there is gone already.
+    pub async fn forget(&self, context: Context, durable: &str) -> Result<(), BoxError> {
+        let stream = self.jetstream.get_stream_no_info(self.names.stream(context)).await?;
+        match stream.delete_consumer(&self.names.durable(durable)).await {
+            Ok(_) => Ok(()),
+            Err(_) if self.consumer_state(context, durable).await?.is_none() => Ok(()),
+            Err(err) => Err(err.into()),
         }
     }
 

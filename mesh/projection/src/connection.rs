@@ -14,6 +14,7 @@ use mesh_runtime::{Settings, Shutdown};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Cmd, FromRedisValue, Pipeline, RedisResult};
 use tokio::sync::{Notify, watch};
+use uuid::Uuid;
 
 use crate::live::Hub;
 use crate::view::AnyView;
@@ -97,6 +98,8 @@ pub(crate) struct Inner {
     writes: ConnectionManager,
     shown: Mutex<Vec<Arc<Shown>>>,
     filled: watch::Sender<bool>,
+    /// Tells this process from others that fill the same views.
+    pub who: String,
 }
 
 /// A view that this process keeps up to date.
@@ -105,11 +108,13 @@ pub(crate) struct Shown {
     pub context: Context,
     /// Only streams whose ids begin so.
     pub stream_prefix: &'static str,
-    /// Rung when a write noticed that Redis has lost its data.
+    /// Rung when a write noticed that Redis has lost its data, or a new edition is to be built.
     pub lost: Notify,
     pub filled: watch::Sender<bool>,
     /// The generation in which it was last seen complete; 0 before that.
     pub generation: AtomicU64,
+    /// The durable consumer's name, which that of a new edition's begins with.
+    pub durable: String,
 }
 
 impl Projection {
@@ -143,6 +148,7 @@ impl Projection {
             hub: Hub::default(),
             shown: Mutex::default(),
             filled: watch::channel(false).0,
+            who: Uuid::now_v7().to_string(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -197,6 +203,13 @@ impl Inner {
 
     pub fn sentinel(&self) -> String {
         keys::sentinel(&self.prefix)
+    }
+
+    /// A call of a function of ours that needs the sentinel alone.
+    pub fn fcall(&self, function: &str) -> Cmd {
+        let mut cmd = redis::cmd("FCALL");
+        cmd.arg(function).arg(1).arg(self.sentinel());
+        cmd
     }
 
     /// A read by one command.

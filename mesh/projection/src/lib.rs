@@ -9,6 +9,7 @@ mod connection;
 pub mod keys;
 mod library;
 
+pub mod progress;
 mod refill;
 mod run;
 mod write;

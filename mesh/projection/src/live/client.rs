@@ -22,7 +22,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::{Signal, Stamp};
 use crate::connection::{Inner, Projection};
-use crate::read::{Read, Unavailable, read_member};
+use crate::read::{Read, Unavailable, read_listed};
 use crate::view::View;
 use crate::write::LIVE_TTL_S;
 use crate::{keys, library};
@@ -247,12 +247,8 @@ impl<V: View> Client<V> {
 
     async fn snapshot(&mut self) -> Result<(), Unavailable> {
         let inner = &self.seat.inner;
-        let mut cmd = redis::cmd("FCALL");
-        cmd.arg(library::SNAPSHOT)
-            .arg(2)
-            .arg(inner.sentinel())
-            .arg(format!("{}{}", inner.prefix, keys::topic(&self.seat.topic)))
-            .arg(&inner.prefix)
+        let mut cmd = inner.fcall(library::SNAPSHOT);
+        cmd.arg(&inner.prefix)
             .arg(V::KIND)
             .arg(&self.seat.topic)
             .arg(SNAPSHOT_MAX)
@@ -267,9 +263,9 @@ impl<V: View> Client<V> {
         let stamp: Stamp = stamp.parse().map_err(unavailable)?;
         let mut documents = Vec::with_capacity(answer.len());
         for row in answer {
-            let (member, version, doc, quarantine): (String, _, _, _) =
+            let (stream, version, doc, quarantine): (String, _, _, _) =
                 redis::from_redis_value(row).map_err(unavailable)?;
-            let read = read_member::<V>(&member, (version, doc, quarantine))?;
+            let read = read_listed::<V>(&stream, (version, doc, quarantine))?;
             documents.extend(read.map(&self.show));
         }
         self.push_snapshot(stamp, documents);

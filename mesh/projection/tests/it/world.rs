@@ -1,15 +1,17 @@
 //! A master's log with its feed, a bus, and projections of notebooks.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use mesh_bus::Bus;
-use mesh_bus::feed::Feeds;
+use mesh_bus::feed::{Extent, Feeds};
 use mesh_contracts::envelope::Envelope;
 use mesh_contracts::subject::Context;
-use mesh_projection::{Projection, Read, RedisConfig, fold_all};
+use mesh_projection::{Projection, Read, RedisConfig, fold_all, keys};
 use mesh_runtime::Shutdown;
 use mesh_testkit::{RedisAccess, Stage, eventually};
+use redis::AsyncCommands as _;
 
 use crate::notebook::{Notebook, Notebooks, id};
 
@@ -65,29 +67,36 @@ impl Log {
         }
         let log = self.events.lock().unwrap();
         let (route, query) = path.split_once('?').expect("a query");
-        let (after, limit) = query.split_once('&').expect("two parameters");
-        let after = after.strip_prefix("after=").expect("after");
-        let limit: usize = limit.strip_prefix("limit=").expect("limit").parse()?;
-        let number = || after.parse::<u64>().expect("a number");
+        let parameters: BTreeMap<&str, &str> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
+        let after = parameters.get("after").copied().unwrap_or_default();
+        let limit: usize = parameters.get("limit").map_or(Ok(usize::MAX), |limit| limit.parse())?;
         let body = match route.strip_prefix("/feed").expect("a feed") {
-            "" => serde_json::to_vec(
-                &log.iter()
-                    .filter(|event| event.position > number())
-                    .take(limit)
-                    .collect::<Vec<_>>(),
-            )?,
+            "" => {
+                let version: u64 = parameters["version"].parse()?;
+                let events = log.iter().map(|event| ((event.stream.as_str(), event.version), event));
+                let sorted: BTreeMap<_, _> = events.filter(|(place, _)| *place > (after, version)).collect();
+                serde_json::to_vec(&sorted.into_values().take(limit).collect::<Vec<_>>())?
+            }
             "/heads" => {
-                let mut heads = std::collections::BTreeMap::new();
+                let mut heads = BTreeMap::new();
                 for event in log.iter().filter(|event| event.stream.as_str() > after) {
                     heads.insert(event.stream.clone(), event.version);
                 }
                 serde_json::to_vec(&heads.into_iter().take(limit).collect::<Vec<_>>())?
             }
+            "/extent" => {
+                let streams: BTreeSet<&str> = log.iter().map(|event| event.stream.as_str()).collect();
+                serde_json::to_vec(&Extent {
+                    streams: streams.len() as u64,
+                    events: log.len() as u64,
+                })?
+            }
             stream => {
                 let stream = stream.strip_prefix("/streams/").expect("a stream");
+                let after: u64 = after.parse()?;
                 let of_stream = log
                     .iter()
-                    .filter(|event| event.stream == stream && event.version > number())
+                    .filter(|event| event.stream == stream && event.version > after)
                     .take(limit);
                 serde_json::to_vec(&of_stream.collect::<Vec<_>>())?
             }
@@ -216,6 +225,13 @@ impl World {
     pub async fn raw(&self) -> redis::aio::MultiplexedConnection {
         let client = redis::Client::open(self.redis.url.as_str()).unwrap();
         client.get_multiplexed_async_connection().await.unwrap()
+    }
+
+    /// Where the current edition has a document.
+    pub async fn document_key(&self, number: usize) -> String {
+        let field = keys::current("notebook");
+        let edition: String = self.raw().await.hget(self.key("sentinel"), field).await.unwrap();
+        keys::document(&self.redis.prefix, &edition, &id(number))
     }
 
     pub fn key(&self, rest: &str) -> String {
