@@ -10,6 +10,7 @@ use mesh_contracts::id::{DeliveryId, FoodPointId, OrderId};
 use mesh_contracts::user::Role;
 use mesh_identity::Caller;
 use mesh_identity::peer::{self, GATEWAY};
+use mesh_projection::control;
 use mesh_projection::freshness::Fresh;
 use mesh_projection::{RESUME_HEADER, Read, View};
 use mesh_runtime::extract::{Path, Query};
@@ -27,6 +28,9 @@ const PAGE_DEFAULT: usize = 20;
 /// And at most; a page of orders stays below half a megabyte.
 const PAGE_MAX: usize = 100;
 
+/// Who has views built anew: the command line.
+const OPERATORS: &[&str] = &["tiffin"];
+
 /// Everything this service answers.
 pub fn router(app: App) -> Router {
     let people = Router::new()
@@ -42,7 +46,8 @@ pub fn router(app: App) -> Router {
     let services = Router::new()
         .route("/deliveries/{id}/active-courier", get(active_courier))
         .layer(peer::allow(&["user-info"]));
-    server::with_layers(people.merge(services).with_state(app))
+    let operators = control::routes(app.projection.clone()).layer(peer::allow(OPERATORS));
+    server::with_layers(people.merge(services).merge(operators).with_state(app))
 }
 
 /// Which part of a list.

@@ -58,7 +58,7 @@ pub struct Subscription {
     pub(crate) period: Duration,
     pub(crate) quarantine: Option<Arc<Quarantine>>,
     pub(crate) drained: watch::Sender<bool>,
-    pub(crate) is_passing: bool,
+    pub(crate) is_temporary: bool,
 }
 
 impl Subscription {
@@ -72,14 +72,14 @@ impl Subscription {
             period: BATCH_PERIOD,
             quarantine: None,
             drained: watch::channel(false).0,
-            is_passing: false,
+            is_temporary: false,
         }
     }
 
     /// Only events that the broker takes after [`Bus::prepare`], for a while: the broker forgets
     /// the consumer when nobody has asked it for an hour.
-    pub fn passing(mut self) -> Self {
-        self.is_passing = true;
+    pub fn temporary(mut self) -> Self {
+        self.is_temporary = true;
         self
     }
 

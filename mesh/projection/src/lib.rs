@@ -14,6 +14,7 @@ mod refill;
 mod run;
 mod write;
 
+pub mod control;
 pub mod freshness;
 mod live;
 mod read;

@@ -117,8 +117,9 @@ local function fresh_edition(known, kind, version, now)
   return name
 end
 
--- KEYS sentinel. ARGV wall clock in ms, kind, the view's version.
+-- KEYS sentinel. ARGV wall clock in ms, kind, the view's version, prefix, ttl.
 -- Starts a new generation if there is none, or if the data came from another server's life.
+-- Whoever asks is alive, and so is its version.
 local function begin(keys, args)
   local now, kind = args[1], args[2]
   local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
@@ -134,11 +135,14 @@ local function begin(keys, args)
     known.current = fresh_edition(known, kind, args[3], now)
     redis.call('HSET', keys[1], 'current:' .. kind, known.current)
   end
+  local alive = args[4] .. 'alive:' .. kind .. '.'
+  redis.call('SET', alive .. args[3], '1', 'EX', args[5])
+  local is_cared_for = redis.call('EXISTS', alive .. string.match(known.current, '^[^.]*%.(%d+)'))
   local catching_up = redis.call('HGET', keys[1], 'catching_up:' .. kind)
-  local told = redis.call('HMGET', keys[1], 'progress:' .. kind, 'built:' .. kind)
+  local told = redis.call('HMGET', keys[1], 'progress:' .. kind, 'built:' .. kind, 'declined:' .. kind)
   return {
     known.generation, known.current, known.is_filled and 1 or 0, known.building, known.previous,
-    known.building and catching_up == known.building and 1 or 0, told[1], told[2],
+    known.building and catching_up == known.building and 1 or 0, told[1], told[2], told[3] or '0', is_cared_for,
   }
 end
 
@@ -150,8 +154,10 @@ local function start(keys, args)
   if not known.is_filled then return 'unfilled' end
   if known.building then return 'running' end
   if is_back and not known.previous then return 'none' end
-  redis.call('HDEL', keys[1], 'previous:' .. kind, 'catching_up:' .. kind, 'progress:' .. kind)
+  redis.call('HDEL', keys[1], 'previous:' .. kind, 'catching_up:' .. kind, 'progress:' .. kind, 'declined:' .. kind)
   if is_back then
+    -- Whoever goes back does not want this version again by itself.
+    redis.call('HSET', keys[1], 'declined:' .. kind, args[3])
     redis.call('HSET', keys[1], 'building:' .. kind, known.previous, 'catching_up:' .. kind, known.previous)
   else
     redis.call('HSET', keys[1], 'building:' .. kind, fresh_edition(known, kind, args[3], args[1]))

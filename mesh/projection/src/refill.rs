@@ -4,6 +4,7 @@
 //! had when it was looked at, or later. Redis that lost its data gets a first edition, which
 //! readers see while it is filled; a new one beside it (`rebuild`) takes its place at once.
 
+use std::cmp::Ordering as CmpOrdering;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -34,6 +35,9 @@ pub(crate) const HEADS_PAGE: usize = 500;
 /// Whoever fills says so at least this often, or another process goes on with it.
 const LEASE: Duration = Duration::from_secs(5);
 
+/// A build that did not look for so long is gone.
+const ALIVE: Duration = Duration::from_secs(10);
+
 /// Documents compared by the function that lets a new edition take over: it holds up all of Redis.
 const FLIP_MAX: usize = 1_000;
 
@@ -53,6 +57,10 @@ pub(crate) struct Editions {
     pub progress: Option<Progress>,
     /// How the last one was filled.
     pub built: Option<Built>,
+    /// The version that somebody went back from; 0 if nobody did.
+    pub declined: u32,
+    /// Some process folds the current edition as it was begun.
+    pub is_cared_for: bool,
 }
 
 /// Why filling stopped before its end.
@@ -119,10 +127,15 @@ impl Inner {
         }
         let (edition, is_whole) = match (&editions.building, editions.is_filled) {
             (_, false) => (editions.current, false),
+            // A later build's, which would fold it in another way.
+            (Some(building), true) if keys::version(building) > shown.view.version() => return WATCH_PERIOD,
             (Some(building), true) => (building.clone(), editions.is_catching_up),
             (None, true) => return self.look_at_version(shown, &editions).await,
         };
-        match self.fill_edition(shown, bus, &edition, editions.is_filled, is_whole).await {
+        match self
+            .fill_edition(shown, bus, &edition, editions.is_filled, is_whole)
+            .await
+        {
             Ok(()) | Err(RefillError::Write(WriteError::Filled | WriteError::Gone)) => Duration::ZERO,
             Err(RefillError::Taken) => WATCH_PERIOD,
             Err(err) => {
@@ -132,16 +145,28 @@ impl Inner {
         }
     }
 
-    /// A build whose view has changed brings its own edition. The other way round it waits to be
-    /// told: while replicas are replaced one by one, each would undo what the other builds.
+    /// A build whose view has changed brings its own edition. An earlier one goes back only when
+    /// no process of the later is left: while replicas are replaced one by one, each would undo
+    /// what the other builds.
     async fn look_at_version(&self, shown: &Shown, editions: &Editions) -> Duration {
         let (ours, theirs) = (shown.view.version(), keys::version(&editions.current));
-        if ours <= theirs {
-            return WATCH_PERIOD;
-        }
-        match self.start(shown, false).await {
+        let is_back = match ours.cmp(&theirs) {
+            CmpOrdering::Greater if ours > editions.declined => false,
+            CmpOrdering::Less if !editions.is_cared_for => {
+                let previous = editions.previous.as_deref();
+                previous.is_some_and(|previous| keys::version(previous) == ours)
+            }
+            CmpOrdering::Less | CmpOrdering::Equal | CmpOrdering::Greater => return WATCH_PERIOD,
+        };
+        match self.start(shown, is_back).await {
             Ok(word) => {
-                tracing::info!(view = shown.view.kind(), from = theirs, to = ours, word, "view has another version");
+                tracing::info!(
+                    view = shown.view.kind(),
+                    from = theirs,
+                    to = ours,
+                    word,
+                    "view has another version"
+                );
                 Duration::ZERO
             }
             Err(_) => RETRY_PAUSE,
@@ -159,13 +184,27 @@ impl Inner {
             bool,
             Option<String>,
             Option<String>,
+            u32,
+            bool,
         );
         let mut cmd = self.fcall(library::BEGIN);
         cmd.arg(Timestamp::now().as_millisecond())
             .arg(shown.view.kind())
-            .arg(shown.view.version());
-        let (generation, current, is_filled, building, previous, is_catching_up, progress, built): Row =
-            self.write(&cmd).await?;
+            .arg(shown.view.version())
+            .arg(&self.prefix)
+            .arg(ALIVE.as_secs());
+        let (
+            generation,
+            current,
+            is_filled,
+            building,
+            previous,
+            is_catching_up,
+            progress,
+            built,
+            declined,
+            is_cared_for,
+        ): Row = self.write(&cmd).await?;
         Ok(Editions {
             generation,
             current,
@@ -175,6 +214,8 @@ impl Inner {
             is_catching_up,
             progress: progress.and_then(|text| serde_json::from_str(&text).ok()),
             built: built.and_then(|text| serde_json::from_str(&text).ok()),
+            declined,
+            is_cared_for,
         })
     }
 
@@ -216,7 +257,13 @@ impl Inner {
             filling.finish().await?;
         }
         let built = filling.built();
-        tracing::info!(view = shown.view.kind(), edition, events = built.events, duration_ms = built.duration_ms, "view filled from the feed");
+        tracing::info!(
+            view = shown.view.kind(),
+            edition,
+            events = built.events,
+            duration_ms = built.duration_ms,
+            "view filled from the feed"
+        );
         metrics::counter!("projection_filled_total", "view" => shown.view.kind()).increment(1);
         Ok(())
     }
@@ -252,7 +299,7 @@ impl Filling<'_> {
     async fn beside(&mut self, bus: &Bus, is_whole: bool) -> Result<(), RefillError> {
         let born = self.edition.rsplit('.').next().unwrap_or_default();
         let durable = format!("{}-{born}", self.shown.durable);
-        let subscription = || run::subscription(self.inner, self.shown, durable.clone()).passing();
+        let subscription = || run::subscription(self.inner, self.shown, durable.clone()).temporary();
         bus.prepare(&subscription()).await.map_err(RefillError::Bus)?;
         let subscription = subscription();
         // An edition that was complete once lacks only what came since; the heads tell.
@@ -352,7 +399,10 @@ impl Filling<'_> {
                 _ => return Err(WriteError::Gone.into()),
             }
             for stream in behind.drain(1..) {
-                let have = self.inner.versions(self.shown, self.edition, std::slice::from_ref(&stream)).await?;
+                let have = self
+                    .inner
+                    .versions(self.shown, self.edition, std::slice::from_ref(&stream))
+                    .await?;
                 let version = have.first().map_or(0, |(version, _)| *version);
                 self.catch_up(&stream, version).await?;
             }

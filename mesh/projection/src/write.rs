@@ -12,7 +12,7 @@ use redis::{Cmd, Pipeline};
 
 use crate::connection::{Inner, Shown};
 use crate::view::{Folded, Stuck};
-use crate::{BoxError, library};
+use crate::{BoxError, keys, library};
 
 /// Rounds against other writers of the same documents. Each round one of them wins.
 const RACES_MAX: usize = 10;
@@ -101,6 +101,8 @@ struct Stored {
     version: u64,
     doc: String,
     quarantined: bool,
+    /// A later build's: ours would fold it in another way.
+    is_foreign: bool,
 }
 
 /// A stream on its way through a batch.
@@ -207,7 +209,9 @@ impl Inner {
             shown.lost.notify_one();
             return Err(WriteError::Lost);
         };
+        let is_foreign = keys::version(&edition) > shown.view.version();
         let stored = rows.into_iter().map(|(version, doc, quarantine)| Stored {
+            is_foreign,
             version: version.unwrap_or_default(),
             doc: doc.unwrap_or_default(),
             quarantined: quarantine.is_some(),
@@ -265,6 +269,9 @@ impl Inner {
             };
             (task.stream, standing)
         };
+        if stored.is_foreign {
+            return Err(away(task, "a later build folds this edition".into()));
+        }
         task.events.retain(|event| event.version > stored.version);
         if !follows(stored.version, &task.events) {
             if let Err(err) = self.fill_hole(&mut task, stored.version).await {

@@ -29,9 +29,9 @@ const PULL_EXPIRES: Duration = Duration::from_secs(10);
 /// The broker shows signs of life this often; two missed ones end the session.
 const PULL_HEARTBEAT: Duration = Duration::from_secs(2);
 
-/// A passing consumer that nobody asked for so long is left over from a process that died. Reading
+/// A temporary consumer that nobody asked for so long is left over from a process that died. Reading
 /// a long history comes before the first question.
-const PASSING_IDLE_MAX: Duration = Duration::from_secs(3600);
+const TEMPORARY_IDLE_MAX: Duration = Duration::from_secs(3600);
 
 /// How often an idle consumer that was never drained looks whether it is.
 const DRAINED_POLL: Duration = Duration::from_millis(100);
@@ -111,9 +111,9 @@ where
 /// Makes the durable consumer or finds it. On a wiped broker it starts from the first message
 /// there is: what was handled before is a duplicate, and harmless.
 pub(super) async fn consumer(bus: &Bus, subscription: &Subscription) -> Result<PullConsumer, BoxError> {
-    let (deliver_policy, inactive_threshold) = match subscription.is_passing {
+    let (deliver_policy, inactive_threshold) = match subscription.is_temporary {
         false => (DeliverPolicy::All, Duration::ZERO),
-        true => (DeliverPolicy::New, PASSING_IDLE_MAX),
+        true => (DeliverPolicy::New, TEMPORARY_IDLE_MAX),
     };
     let stream = bus.names.stream(subscription.context);
     let stream = bus.jetstream.get_stream_no_info(stream).await?;

@@ -7,6 +7,7 @@ mod loss;
 mod notebook;
 mod own_redis;
 mod poison;
+mod rebuild;
 mod sse;
 mod tls;
 mod tokens;

@@ -8,7 +8,7 @@ use mesh_bus::Bus;
 use mesh_bus::feed::{Extent, Feeds};
 use mesh_contracts::envelope::Envelope;
 use mesh_contracts::subject::Context;
-use mesh_projection::{Projection, Read, RedisConfig, fold_all, keys};
+use mesh_projection::{Projection, Read, RedisConfig, View, fold_all, keys};
 use mesh_runtime::Shutdown;
 use mesh_testkit::{RedisAccess, Stage, eventually};
 use redis::AsyncCommands as _;
@@ -139,7 +139,7 @@ impl World {
         let bus = Bus::connect(stage.bus("order-master")).await.unwrap();
         bus.ensure_streams(&[Context::Order]).await.unwrap();
         let shutdown = Shutdown::new();
-        let projection = project(&redis, &log, &stage, DURABLE, &shutdown).await;
+        let projection = project::<Notebooks>(&redis, &log, &stage, DURABLE, &shutdown).await;
         Self {
             stage,
             log,
@@ -152,7 +152,12 @@ impl World {
 
     /// A second process of the same service, with a consumer of its own.
     pub async fn another(&self, durable: &str) -> Projection {
-        project(&self.redis, &self.log, &self.stage, durable, &self.shutdown).await
+        self.another_build::<Notebooks>(durable).await
+    }
+
+    /// The same with a view of its own.
+    pub async fn another_build<V: View>(&self, durable: &str) -> Projection {
+        project::<V>(&self.redis, &self.log, &self.stage, durable, &self.shutdown).await
     }
 
     /// Committed, and on the bus.
@@ -239,11 +244,17 @@ impl World {
     }
 }
 
-async fn project(redis: &RedisAccess, log: &Log, stage: &Stage, durable: &str, shutdown: &Shutdown) -> Projection {
+async fn project<V: View>(
+    redis: &RedisAccess,
+    log: &Log,
+    stage: &Stage,
+    durable: &str,
+    shutdown: &Shutdown,
+) -> Projection {
     let bus = Bus::connect(stage.bus("order-info")).await.unwrap();
     let config = RedisConfig::new(&redis.url, &redis.prefix);
     let projection = Projection::connect(config, log.feeds()).await.unwrap();
-    let run = projection.run::<Notebooks>(&bus, Context::Order, "ord_", durable, shutdown.clone());
+    let run = projection.run::<V>(&bus, Context::Order, "ord_", durable, shutdown.clone());
     tokio::spawn(run);
     let (listening, until) = (projection.clone(), shutdown.clone());
     tokio::spawn(async move { listening.listen(until).await });

@@ -8,7 +8,7 @@ use tiffin::client::history::Outcome;
 use tiffin::verify::{Invariant, Report};
 
 use crate::silence::actors::{CUSTOMER, ORDER};
-use scene::{Scene, placed_line};
+use scene::{Scene, document_key, placed_line};
 
 /// Spoils fresh stores and checks them.
 async fn spoilt(stage: &Stage, spoil: impl AsyncFnOnce(&Scene)) -> Report {
@@ -195,7 +195,7 @@ async fn i4_counts_a_status_that_does_not_follow() {
 #[tokio::test(flavor = "multi_thread")]
 async fn i5_counts_a_changed_a_missing_and_a_strange_document() {
     run(async |stage| {
-        let key = format!("order-info:doc:order:{ORDER}");
+        let key = document_key("order-info", "order", ORDER);
         let changed = spoilt(stage, async |scene| {
             let document = "{\"status\": \"paid\"}";
             scene.spoil_redis("HSET", &key, &["doc", document]).await;
@@ -205,7 +205,7 @@ async fn i5_counts_a_changed_a_missing_and_a_strange_document() {
         let missing = spoilt(stage, async |scene| scene.spoil_redis("DEL", &key, &[]).await).await;
         counted(&missing, Invariant::I5, "no document");
         let strange = spoilt(stage, async |scene| {
-            let key = format!("order-info:doc:order:{CUSTOMER}");
+            let key = document_key("order-info", "order", CUSTOMER);
             scene.spoil_redis("HSET", &key, &["v", "1", "doc", "{}"]).await;
         })
         .await;
@@ -282,7 +282,7 @@ async fn i10_counts_a_dropped_inbox_mark_and_an_old_document() {
         counted_alone(&dropped, Invariant::I10, "point-master (inbox of ORDER) stands at 0");
         let old = spoilt(stage, async |scene| {
             let payment = ORDER.payment();
-            let key = format!("basket-info:doc:payment:{payment}");
+            let key = document_key("basket-info", "payment", payment);
             scene.spoil_redis("HSET", &key, &["v", "1"]).await;
         })
         .await;
