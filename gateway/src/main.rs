@@ -6,8 +6,11 @@ use mesh_identity::{Mesh, mesh};
 use mesh_runtime::process::{self, Command};
 use mesh_runtime::{Settings, Shutdown, admin, server, telemetry};
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
+    process::run(start())
+}
+
+async fn start() -> anyhow::Result<()> {
     let mut settings = Settings::new(NAME);
     let config = Config::from_settings(&mut settings);
     if process::command(&settings, &[Command::Serve])?.is_none() {

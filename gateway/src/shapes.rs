@@ -31,6 +31,17 @@ pub(crate) struct PageQuery {
     limit: Option<u8>,
 }
 
+/// At which instant.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AsOf {
+    /// Business time, in UTC, not in the future; now if left out. Before the order was placed there is nothing to see:
+    /// 422 `before_order`, which tells `placed_at`.
+    #[param(example = "2026-03-01T12:00:00Z")]
+    as_of: Option<Timestamp>,
+}
+
 /// Which menu.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -197,6 +208,8 @@ pub(crate) struct MenuChoice {
     /// What it adds to the price, or takes off if below zero.
     price: Money,
     allergens: Vec<Allergen>,
+    /// Whether a portion with it, and no other change, can be made now.
+    available: bool,
 }
 
 /// A product as operators made it.

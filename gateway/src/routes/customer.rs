@@ -13,7 +13,7 @@ use crate::ask::{Ask, Tell};
 use crate::door::only;
 use crate::home::{self, HomeQuery};
 use crate::shapes::{
-    FoodPointPage, FoodPointsQuery, Guarded, HomePage, Menu, MenuQuery, OrderDocument, OrderPage, PageQuery,
+    AsOf, FoodPointPage, FoodPointsQuery, Guarded, HomePage, Menu, MenuQuery, OrderDocument, OrderPage, PageQuery,
     PaymentDocument, Resume,
 };
 use crate::{Answer, App, live, place};
@@ -98,11 +98,11 @@ async fn orders(State(app): State<App>, _: Query<PageQuery>, ask: Ask) -> Answer
     app.services.order_info.forward(ask).await
 }
 
-/// An order as the caller may see it
+/// An order as the caller may see it, now or as it stood at an instant
 #[utoipa::path(get, path = "/orders/{id}", tag = "customer",
-    params(("id" = OrderId, Path, description = "The order.")),
-    responses((status = 200, description = "The order.", body = OrderDocument)))]
-async fn order(State(app): State<App>, _: Path<OrderId>, ask: Ask) -> Answer {
+    params(("id" = OrderId, Path, description = "The order."), AsOf),
+    responses((status = 200, description = "The order; without its PIN if it is of the past.", body = OrderDocument)))]
+async fn order(State(app): State<App>, _: Path<OrderId>, _: Query<AsOf>, ask: Ask) -> Answer {
     app.services.order_info.forward(ask).await
 }
 
@@ -114,11 +114,11 @@ async fn order_live(State(app): State<App>, _: Path<OrderId>, ask: Ask) -> Answe
     live::follow(&app, &app.services.order_info, ask).await
 }
 
-/// Everything that happened to an order
+/// Everything that happened to an order, by whom and because of what
 #[utoipa::path(get, path = "/orders/{id}/history", tag = "customer",
-    params(("id" = OrderId, Path, description = "The order.")),
+    params(("id" = OrderId, Path, description = "The order."), AsOf),
     responses((status = 200, description = "Oldest first.", body = [HistoryEntry])))]
-async fn order_history(State(app): State<App>, _: Path<OrderId>, ask: Ask) -> Answer {
+async fn order_history(State(app): State<App>, _: Path<OrderId>, _: Query<AsOf>, ask: Ask) -> Answer {
     app.services.order_info.forward(ask).await
 }
 

@@ -249,6 +249,24 @@ async fn operations_and_references_are_sound() {
     }
 }
 
+#[tokio::test]
+async fn the_past_of_an_order_is_documented() {
+    let contract = fetched(&Site::start().await).await.json();
+    for path in ["/v1/orders/{id}", "/v1/orders/{id}/history"] {
+        let parameters = contract["paths"][path]["get"]["parameters"].as_array().unwrap();
+        let as_of = parameters
+            .iter()
+            .find(|parameter| parameter["name"] == "as_of")
+            .unwrap();
+        assert_eq!(as_of["in"], "query", "{as_of}");
+        assert_ne!(as_of["required"], true, "{as_of}");
+        assert!(
+            as_of["description"].as_str().unwrap().contains("before_order"),
+            "{as_of}"
+        );
+    }
+}
+
 /// Schemas are known by one name each, and Rust has several types of some of these.
 #[tokio::test]
 async fn types_of_one_name_are_told_apart() {

@@ -163,6 +163,9 @@ async fn a_query_that_is_not_in_the_contract_is_refused() {
         "/v1/orders?limit=lots",
         "/v1/orders?limit=-1",
         "/v1/orders?page=2",
+        "/v1/orders/ord_00000000000000000000000001?as_of=yesterday",
+        "/v1/orders/ord_00000000000000000000000001?at=2026-03-01T12:00:00Z",
+        "/v1/orders/ord_00000000000000000000000001/history?as_of=2026-02-30T12:00:00Z",
         "/v1/home?country=DE&country=RS",
     ] {
         let answered = site.public().send(get(path, &token)).await;

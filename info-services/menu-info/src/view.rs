@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use mesh_contracts::geo::{Coordinates, Country, Place};
 use mesh_contracts::id::{FoodPointId, IngredientId, ProductId, PromotionId};
-use mesh_contracts::menu::{self, Allergen, Names, Slug};
+use mesh_contracts::menu::{self, Allergen, Names, RecipeLine, Slug};
 use mesh_contracts::money::Money;
 use mesh_contracts::order::Kind;
 use mesh_contracts::point::{ClosedBy, Opening};
@@ -76,6 +76,8 @@ pub struct Choice {
     /// What it adds to the price, or takes off if below zero.
     pub price: Money,
     pub allergens: Vec<Allergen>,
+    /// Whether a portion with it, and no other change, can be made now.
+    pub available: bool,
 }
 
 /// What an operator made, as it stands.
@@ -118,16 +120,21 @@ pub fn menu(shop: &Shop, country: Country, food_point_id: Option<FoodPointId>, n
         .collect();
     let items = shop.products.iter().filter_map(|(id, product)| {
         let price = product.price_in(country)?;
+        let options = options(shop, &product.product, country, price, at);
+        let can_choose = |group: &OptionGroup| {
+            let available = group.choices.iter().filter(|choice| choice.available);
+            available.count() >= usize::from(group.min)
+        };
         Some(Product {
             id: *id,
             names: product.product.names.clone(),
             price,
             tax_bp: product.tax_bp_in(country),
             offer: offer(&on, *id, price),
-            options: options(&product.product, country, price),
             allergens: product.product.allergens.clone(),
             prep_minutes: product.product.prep_minutes,
-            available: shop.has(&product.product.recipe, at),
+            available: shop.has(&product.product.recipe, at) && options.iter().all(can_choose),
+            options,
         })
     });
     Some(Menu {
@@ -148,7 +155,13 @@ fn offer(on: &[(PromotionId, &promotion::Promotion)], product: ProductId, price:
     })
 }
 
-fn options(product: &menu::Product, country: Country, price: Money) -> Vec<OptionGroup> {
+fn options(
+    shop: &Shop,
+    product: &menu::Product,
+    country: Country,
+    price: Money,
+    at: Option<&point::FoodPoint>,
+) -> Vec<OptionGroup> {
     let choice = |choice: &menu::Choice| Choice {
         id: choice.id.clone(),
         names: choice.names.clone(),
@@ -158,6 +171,7 @@ fn options(product: &menu::Product, country: Country, price: Money) -> Vec<Optio
             .copied()
             .unwrap_or(Money::zero(price.currency)),
         allergens: choice.allergens.clone(),
+        available: shop.has(&with(product, choice), at),
     };
     let group = |group: &menu::OptionGroup| OptionGroup {
         id: group.id.clone(),
@@ -167,6 +181,13 @@ fn options(product: &menu::Product, country: Country, price: Money) -> Vec<Optio
         choices: group.choices.iter().map(choice).collect(),
     };
     product.options.iter().map(group).collect()
+}
+
+/// The recipe with a choice made.
+fn with(product: &menu::Product, choice: &menu::Choice) -> Vec<RecipeLine> {
+    let kept = product.recipe.iter();
+    let kept = kept.filter(|line| !choice.removes.contains(&line.ingredient));
+    kept.chain(&choice.adds).cloned().collect()
 }
 
 /// A part of the food points, as answered.

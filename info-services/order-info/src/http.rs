@@ -20,6 +20,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::App;
+use crate::past::AsOf;
 use crate::projector::{COURIER, CUSTOMER, Deliveries, OrderDocument, Orders, POINT, topic};
 use crate::view::{self, ActiveCourier, Listed};
 
@@ -79,24 +80,29 @@ async fn order(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<OrderId>,
+    AsOf(as_of): AsOf,
     fresh: Fresh,
 ) -> Result<Response, Problem> {
     let read = app.order_for(&caller, id).await?;
-    let tag = format!("{}.{}", read.version, read.doc.order.status_version);
-    Ok(fresh.answer(&tag, &view::order(&read.doc, &caller, &app.signer)))
+    let Some(at) = as_of else {
+        let tag = format!("{}.{}", read.version, read.doc.order.status_version);
+        return Ok(fresh.answer(&tag, &view::order(&read.doc, &caller, &app.signer)));
+    };
+    let past = app.order_as_of(&read.doc, at).await?;
+    let tag = format!("{}.{}", past.order.version, past.order.status_version);
+    Ok(fresh.answer(&tag, &view::past_order(&past, &caller)))
 }
 
-/// order-master remembers; that it is this caller's order, we know.
 async fn history(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<OrderId>,
+    AsOf(as_of): AsOf,
     _: Fresh,
 ) -> Result<Json<Vec<HistoryEntry>>, Problem> {
     let read = app.order_for(&caller, id).await?;
-    let path = format!("/orders/{id}/history");
-    let entries = app.client.get_json(&app.order_master, &path).await?;
-    Ok(Json(view::history(entries, &read.doc, &caller)))
+    let events = app.events(&read.doc, as_of).await?;
+    Ok(Json(view::history(events, &read.doc, &caller)))
 }
 
 async fn order_live(

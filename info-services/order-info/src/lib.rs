@@ -2,6 +2,7 @@
 //!
 //! Knows no rule by which an order moves, and nobody's name, phone or address.
 
+pub mod past;
 pub mod projector;
 pub mod view;
 
@@ -10,10 +11,10 @@ pub mod http;
 pub mod config;
 
 use axum::extract::FromRef;
-use mesh_identity::{Client, Upstream};
+use mesh_bus::feed::Feeds;
 use mesh_projection::Projection;
-use mesh_runtime::Shutdown;
 use mesh_runtime::consistency::Signer;
+use mesh_runtime::{Clock, Shutdown};
 
 /// The name of the service, everywhere.
 pub const NAME: &str = "order-info";
@@ -23,8 +24,10 @@ pub const NAME: &str = "order-info";
 pub struct App {
     pub projection: Projection,
     pub signer: Signer,
-    pub client: Client,
-    pub order_master: Upstream,
+    /// The masters' own memory.
+    pub feeds: Feeds,
+    /// Business time.
+    pub clock: Clock,
     /// Live streams end with it.
     pub shutdown: Shutdown,
 }

@@ -10,8 +10,11 @@ use mesh_runtime::{Settings, Shutdown, server, telemetry};
 use order_info::config::Config;
 use order_info::{App, NAME, http as routes, projector};
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
+    process::run(start())
+}
+
+async fn start() -> anyhow::Result<()> {
     let mut settings = Settings::new(NAME);
     let config = Config::from_settings(&mut settings);
     if process::command(&settings, &[Command::Serve])?.is_some() {
@@ -30,14 +33,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let listener = process::listen(common.mesh_listen).await?;
     let admin_listener = process::listen(common.admin_listen).await?;
     let bus = Bus::connect(config.bus).await?;
-    let client = mesh.client();
-    let feeds = Feeds::over(client.clone(), config.upstreams.clone());
-    let projection = Projection::connect(config.redis, feeds).await?;
+    let feeds = Feeds::over(mesh.client(), config.upstreams);
+    let projection = Projection::connect(config.redis, feeds.clone()).await?;
     let app = App {
         projection: projection.clone(),
         signer: config.signer,
-        client,
-        order_master: config.upstreams.get("order-master"),
+        feeds,
+        clock: common.clock,
         shutdown: shutdown.clone(),
     };
     let projecting = projector::run(&projection, &bus, &shutdown);

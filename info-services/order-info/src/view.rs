@@ -1,6 +1,7 @@
 //! Documents as they are answered: what each role may see of them.
 
 use mesh_contracts::api::HistoryEntry;
+use mesh_contracts::envelope::Envelope;
 use mesh_contracts::id::{AddressId, CourierId, UserId};
 use mesh_contracts::user::Role;
 use mesh_contracts::view::delivery::Delivery;
@@ -61,17 +62,16 @@ pub fn concerns(document: &OrderDocument, caller: &Caller) -> bool {
 
 /// An order as `caller` may see it; its owner also reads the PIN to tell the courier.
 pub fn order(document: &OrderDocument, caller: &Caller, signer: &Signer) -> Value {
-    let mut json = object(document);
-    if !runs_the_chain(caller.role) {
-        leave_out(&mut json, &INTERNAL);
-    }
-    if !sees_costs(document, caller) {
-        leave_out(&mut json, &COSTS);
-    }
+    let mut json = seen(document, caller);
     if caller.subject == document.order.customer && !document.order.status.is_terminal() {
         json.insert("pin".into(), signer.pin(&document.id.to_string()).into());
     }
     Value::Object(json)
+}
+
+/// An order as it stood once, and as `caller` may see it. Without the PIN: a courier at the door is now.
+pub fn past_order(document: &OrderDocument, caller: &Caller) -> Value {
+    Value::Object(seen(document, caller))
 }
 
 /// A delivery as its courier sees it.
@@ -83,17 +83,15 @@ pub fn job(read: &Read<Delivery>) -> Value {
 }
 
 /// An order's past as `caller` may see it.
-pub fn history(mut entries: Vec<HistoryEntry>, document: &OrderDocument, caller: &Caller) -> Vec<HistoryEntry> {
-    for entry in &mut entries {
-        let Value::Object(data) = &mut entry.data else { continue };
-        if !runs_the_chain(caller.role) {
-            leave_out(data, &INTERNAL);
+pub fn history(events: Vec<Envelope>, document: &OrderDocument, caller: &Caller) -> Vec<HistoryEntry> {
+    let entry = |event| {
+        let mut entry = HistoryEntry::from(event);
+        if let Value::Object(data) = &mut entry.data {
+            leave_out_unseen(data, document, caller);
         }
-        if !sees_costs(document, caller) {
-            leave_out(data, &COSTS);
-        }
-    }
-    entries
+        entry
+    };
+    events.into_iter().map(entry).collect()
 }
 
 /// A page whose documents are shown by `show`.
@@ -101,6 +99,21 @@ pub fn page<D>(page: Page<D>, show: impl Fn(Read<D>) -> Value) -> Listed {
     Listed {
         items: page.items.into_iter().map(show).collect(),
         next_cursor: page.next,
+    }
+}
+
+fn seen(document: &OrderDocument, caller: &Caller) -> Map<String, Value> {
+    let mut json = object(document);
+    leave_out_unseen(&mut json, document, caller);
+    json
+}
+
+fn leave_out_unseen(json: &mut Map<String, Value>, document: &OrderDocument, caller: &Caller) {
+    if !runs_the_chain(caller.role) {
+        leave_out(json, &INTERNAL);
+    }
+    if !sees_costs(document, caller) {
+        leave_out(json, &COSTS);
     }
 }
 

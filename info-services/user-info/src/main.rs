@@ -11,8 +11,11 @@ use user_info::config::Config;
 use user_info::profiles::Profiles;
 use user_info::{App, NAME, http as routes, projector};
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
+    process::run(start())
+}
+
+async fn start() -> anyhow::Result<()> {
     let mut settings = Settings::new(NAME);
     let config = Config::from_settings(&mut settings);
     if process::command(&settings, &[Command::Serve])?.is_some() {

@@ -9,6 +9,7 @@ pub mod http;
 pub mod reactions;
 pub mod reprice;
 
+pub mod jobs;
 pub mod provider;
 pub mod settle;
 pub mod webhook;
@@ -28,7 +29,7 @@ use mesh_contracts::view::basket::Basket;
 use mesh_contracts::view::payment::Payment;
 use mesh_contracts::{basket, payment, view};
 use mesh_eventstore::inbox::Drained;
-use mesh_eventstore::{Aggregate, Effect, Recorded, Store, Streams, relay};
+use mesh_eventstore::{Aggregate, Effect, Recorded, SnapshotForm, Store, Streams, relay};
 use mesh_runtime::consistency::Signer;
 use mesh_runtime::settings::Secret;
 use mesh_runtime::{Clock, Shutdown};
@@ -51,6 +52,8 @@ impl Aggregate for Baskets {
     type Event = basket::Event;
     type State = Basket;
     const CATEGORY: &'static str = BasketId::PREFIX;
+    /// A customer has one for good.
+    const SNAPSHOT: Option<SnapshotForm<Basket>> = Some(SnapshotForm::json(view::basket::FOLD_VERSION));
 
     fn evolve(basket: Option<Basket>, event: &basket::Event, recorded: Recorded) -> Option<Basket> {
         // Events that only a newer build knows have moved the stream's version and not the state's.
@@ -175,7 +178,7 @@ pub async fn run(app: App, bus: Bus, feeds: Feeds, shutdown: Shutdown) {
         reactions::hear_orders(&app, &bus, &feeds, orders, shutdown.clone()),
         reactions::hear_menu(&app, &bus, &feeds, menu, shutdown.clone()),
         reactions::reopen_baskets(&app, &feeds, drained.clone(), shutdown.clone()),
-        settle::run(&app, drained.clone(), shutdown.clone()),
+        settle::run(&app, &bus, drained.clone(), shutdown.clone()),
         app.tables.drop_useless_tokens(shutdown.clone()),
         settle::sweep_tokens(&app.tables, shutdown.clone()),
         app.books.run(shutdown.clone()),

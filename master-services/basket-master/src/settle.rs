@@ -1,12 +1,13 @@
 //! Drives payments: intent, provider call, answer, until nothing is due.
 //!
-//! Decides nothing itself. Whatever dies in between, the timer `drive` brings the payment back here,
-//! and the provider knows the call again by its key.
+//! Decides nothing itself. What was just asked of us is driven at once; whatever dies in between, the timer `drive`
+//! brings the payment back as a job on the queue, and the provider knows the call again by its key.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use mesh_bus::Bus;
 use mesh_contracts::envelope::Actor;
 use mesh_contracts::id::PaymentId;
 use mesh_contracts::payment::{Event, Operation};
@@ -22,7 +23,7 @@ use crate::domain::{Policy, Rejection};
 use crate::ledger::Books;
 use crate::provider::Provider;
 use crate::store::Tables;
-use crate::{App, NAME, Payments};
+use crate::{App, NAME, Payments, jobs};
 
 /// Tokens that a crash left behind are few and live a day anyway.
 const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
@@ -43,24 +44,38 @@ struct Inner {
     in_hand: Mutex<HashSet<PaymentId>>,
 }
 
+/// What became of driving a payment on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driven {
+    /// Nothing is due any more, or not yet.
+    Done,
+    /// Another task of this process is at it.
+    InOtherHands,
+}
+
 /// Takes the due steps of every payment whose timer passed, until shutdown.
-pub async fn run(app: &App, drained: Drained, shutdown: Shutdown) {
-    let drive = |timer: Timer| async move { app.settler.timer_passed(timer).await };
+pub async fn run(app: &App, bus: &Bus, drained: Drained, shutdown: Shutdown) {
+    let ask = |timer: Timer| async move { app.settler.timer_passed(bus, timer).await };
     tokio::join!(
-        resume(app, drained.clone(), shutdown.clone()),
-        timers::run(app.store(), PaymentId::PREFIX, drained, shutdown, drive),
+        resume(app, bus, drained.clone(), shutdown.clone()),
+        timers::run(app.store(), PaymentId::PREFIX, drained.clone(), shutdown.clone(), ask),
+        jobs::run(&app.settler, bus, drained, shutdown),
     );
 }
 
 /// A call that was in flight when this process ended before would be missed only after its time-out;
 /// the customer waits for it now. Asking once too often is harmless: the key is the same.
-async fn resume(app: &App, drained: Drained, shutdown: Shutdown) {
+async fn resume(app: &App, bus: &Bus, drained: Drained, shutdown: Shutdown) {
     tokio::select! {
         () = shutdown.triggered() => return,
         () = drained.wait() => {}
     }
     match app.tables.payments_to_drive().await {
-        Ok(payments) => payments.into_iter().for_each(|id| app.settler.kick(id)),
+        Ok(payments) => {
+            for (id, version) in payments {
+                app.settler.ask_for(bus, id, version).await;
+            }
+        }
         Err(err) => tracing::warn!(error = %err, "open payments not read, their timers will tell"),
     }
 }
@@ -97,26 +112,40 @@ impl Settler {
 
     /// Drives a payment in the background. Nothing is lost if that fails: its timer stands.
     pub fn kick(&self, id: PaymentId) {
-        let Some(hand) = Hand::take(&self.inner, id) else {
-            return;
-        };
-        let span = tracing::info_span!("settle", order.id = %id.order());
-        let drive = async move {
-            if let Err(err) = hand.inner.settle(id).await {
-                tracing::warn!(error = %err, "payment not driven, coming again");
+        let settler = self.clone();
+        tokio::spawn(async move {
+            if let Err(err) = settler.drive(id).await {
+                tracing::warn!(order.id = %id.order(), error = %err, "payment not driven, coming again");
             }
-        };
-        tokio::spawn(drive.instrument(span));
+        });
     }
 
-    async fn timer_passed(&self, timer: Timer) -> Result<(), BoxError> {
+    /// By whoever is free, or here while the bus is away: money does not wait for it.
+    async fn ask_for(&self, bus: &Bus, id: PaymentId, version: u64) {
+        if let Err(err) = jobs::ask_for(bus, id, version).await {
+            tracing::warn!(order.id = %id.order(), error = %err, "payment cannot be put on the queue, driven here");
+            self.kick(id);
+        }
+    }
+
+    /// Drives a payment until nothing is due now.
+    pub async fn drive(&self, id: PaymentId) -> Result<Driven, BoxError> {
+        let Some(hand) = Hand::take(&self.inner, id) else {
+            return Ok(Driven::InOtherHands);
+        };
+        let span = tracing::info_span!("settle", order.id = %id.order());
+        hand.inner.settle(id).instrument(span).await?;
+        Ok(Driven::Done)
+    }
+
+    async fn timer_passed(&self, bus: &Bus, timer: Timer) -> Result<(), BoxError> {
         let id: PaymentId = timer.stream.parse()?;
         // Never from memory: what another replica did since decides whether this timer may go.
         let known = self.inner.payments.load(id).await?;
-        let due = known.and_then(|(payment, _)| next_step(&payment));
-        if due.is_some() {
-            // Not awaited: a slow provider must not hold up the timers of other payments.
-            self.kick(id);
+        if let Some((payment, version)) = known
+            && next_step(&payment).is_some()
+        {
+            self.ask_for(bus, id, version).await;
             return Ok(());
         }
         let nothing = |_: Option<&Payment>, _| Ok::<_, Rejection>(Vec::<Event>::new());

@@ -329,13 +329,19 @@ impl Tables {
     }
 
     /// Payments with a step to take, now or later: those whose timer stands.
-    pub async fn payments_to_drive(&self) -> Result<Vec<PaymentId>, sqlx::Error> {
-        let streams: Vec<String> = sqlx::query_scalar("select stream_id from timers where category = $1 and kind = $2")
-            .bind(PaymentId::PREFIX)
-            .bind(DRIVE)
-            .fetch_all(&self.pool)
-            .await?;
-        Ok(streams.iter().filter_map(|stream| stream.parse().ok()).collect())
+    pub async fn payments_to_drive(&self) -> Result<Vec<(PaymentId, u64)>, sqlx::Error> {
+        let heads: Vec<(String, i64)> = sqlx::query_as(
+            "select t.stream_id, s.version from timers t join streams s using (stream_id)
+             where t.category = $1 and t.kind = $2",
+        )
+        .bind(PaymentId::PREFIX)
+        .bind(DRIVE)
+        .fetch_all(&self.pool)
+        .await?;
+        let heads = heads.into_iter();
+        Ok(heads
+            .filter_map(|(stream, version)| Some((stream.parse().ok()?, version.cast_unsigned())))
+            .collect())
     }
 
     /// Some payments whose newest event is not in the ledger.

@@ -15,6 +15,7 @@ mod tests;
 use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
+use mesh_contracts::delivery::{Considered, NotAsked};
 use mesh_contracts::geo::Coordinates;
 use mesh_contracts::id::{CourierId, DeliveryId, FoodPointId};
 
@@ -22,6 +23,9 @@ use crate::domain::{Policy, later};
 
 /// A late job counts as this many percent of its lateness nearer than it is.
 const LATENESS_PERCENT: i32 = 25;
+
+/// How many others are recorded with an offer: enough to explain it, and few, since every offer repeats them.
+const CONSIDERED_MAX: usize = 4;
 
 /// A delivery that nobody is asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,6 +83,8 @@ pub struct Offer {
     pub courier: CourierId,
     /// The whole way to the food, in metres.
     pub pickup_distance_m: u32,
+    /// Some who could have been asked as well, the best first.
+    pub considered: Vec<Considered>,
 }
 
 /// What to do now, and when to look again.
@@ -118,9 +124,43 @@ pub fn assign(waiting: &[Waiting], couriers: &[Available], now: Timestamp, polic
             delivery: pair.job.delivery,
             courier: pair.courier,
             pickup_distance_m: pair.pickup_distance_m,
+            considered: considered(&pair, couriers, &taken, now, policy),
         });
     }
     plan
+}
+
+/// The others who could take the job of `asked`, the best first, and why they are not asked.
+fn considered(
+    asked: &Pair,
+    couriers: &[Available],
+    taken: &HashSet<CourierId>,
+    now: Timestamp,
+    policy: &Policy,
+) -> Vec<Considered> {
+    let others = couriers.iter().filter(|courier| courier.courier != asked.courier);
+    let mut others: Vec<Pair> = others
+        .filter_map(|courier| pair(asked.job, courier, now, policy))
+        .collect();
+    let rank = |other: &Pair| (other.cost, other.pickup_distance_m, other.courier);
+    // Of thousands only the best few are put in order.
+    if others.len() > CONSIDERED_MAX {
+        others.select_nth_unstable_by_key(CONSIDERED_MAX, rank);
+        others.truncate(CONSIDERED_MAX);
+    }
+    others.sort_by_key(rank);
+    let considered = |other: Pair| Considered {
+        courier: other.courier,
+        pickup_distance_m: other.pickup_distance_m,
+        not_asked: if asked.job.passed.contains(&other.courier) {
+            NotAsked::Passed
+        } else if taken.contains(&other.courier) {
+            NotAsked::Taken
+        } else {
+            NotAsked::Slower
+        },
+    };
+    others.into_iter().map(considered).collect()
 }
 
 struct Pair<'a> {

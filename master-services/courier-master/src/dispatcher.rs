@@ -108,19 +108,12 @@ impl App {
     }
 
     async fn offer(&self, offer: &Offer) -> Result<(), BoxError> {
-        let Offer {
-            delivery,
-            courier,
-            pickup_distance_m,
-        } = *offer;
-        self.act(
-            delivery,
-            Command::Offer {
-                courier,
-                pickup_distance_m,
-            },
-        )
-        .await
+        let command = Command::Offer {
+            courier: offer.courier,
+            pickup_distance_m: offer.pickup_distance_m,
+            considered: offer.considered.clone(),
+        };
+        self.act(offer.delivery, command).await
     }
 
     /// Does it, and shows it before the next look. Refused: it has changed, and the next look will see how.

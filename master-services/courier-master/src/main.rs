@@ -10,8 +10,11 @@ use mesh_runtime::admin::{self, Ready};
 use mesh_runtime::process::{self, Command, endless};
 use mesh_runtime::{Settings, Shutdown, server, telemetry};
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
+    process::run(start())
+}
+
+async fn start() -> anyhow::Result<()> {
     let mut settings = Settings::new(NAME);
     let config = Config::from_settings(&mut settings);
     match process::command(&settings, &[Command::Serve, Command::Migrate])? {

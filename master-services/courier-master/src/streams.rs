@@ -6,7 +6,7 @@ use mesh_contracts::id::{CourierId, DeliveryId};
 use mesh_contracts::view::courier::Courier;
 use mesh_contracts::view::delivery::Delivery;
 use mesh_contracts::{courier, delivery, view};
-use mesh_eventstore::{Aggregate, Effect, Recorded};
+use mesh_eventstore::{Aggregate, Effect, Recorded, SnapshotForm};
 use serde_json::Value;
 
 use crate::domain;
@@ -45,6 +45,8 @@ impl Aggregate for Couriers {
     type Event = courier::Event;
     type State = Courier;
     const CATEGORY: &'static str = CourierId::PREFIX;
+    /// Every offer and every job adds to it.
+    const SNAPSHOT: Option<SnapshotForm<Courier>> = Some(SnapshotForm::json(view::courier::FOLD_VERSION));
 
     fn evolve(courier: Option<Courier>, event: &courier::Event, recorded: Recorded) -> Option<Courier> {
         view::courier::fold(courier, event, recorded.at)

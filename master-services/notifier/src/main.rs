@@ -12,8 +12,11 @@ use notifier::mail::Mailer;
 use notifier::people::People;
 use notifier::{App, NAME, http as routes, reactions};
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
+    process::run(start())
+}
+
+async fn start() -> anyhow::Result<()> {
     let mut settings = Settings::new(NAME);
     let config = Config::from_settings(&mut settings);
     match process::command(&settings, &[Command::Serve, Command::Migrate])? {

@@ -13,8 +13,11 @@ use order_master::config::Config;
 use order_master::notices::Notices;
 use order_master::{App, NAME, http as routes, reactions};
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
+    process::run(start())
+}
+
+async fn start() -> anyhow::Result<()> {
     let mut settings = Settings::new(NAME);
     let config = Config::from_settings(&mut settings);
     match process::command(&settings, &[Command::Serve, Command::Migrate])? {

@@ -19,8 +19,8 @@ use jiff::Timestamp;
 use mesh_contracts::api::Receipt;
 use mesh_contracts::id::FoodPointId;
 use mesh_contracts::point::Event;
-use mesh_contracts::view::point::{FoodPoint, fold};
-use mesh_eventstore::{Aggregate, Effect, Recorded, Store, Streams};
+use mesh_contracts::view::point::{FOLD_VERSION, FoodPoint, fold};
+use mesh_eventstore::{Aggregate, Effect, Recorded, SnapshotForm, Store, Streams};
 use mesh_runtime::consistency::Signer;
 use tokio::sync::Mutex;
 
@@ -37,6 +37,8 @@ impl Aggregate for FoodPoints {
     type Event = Event;
     type State = FoodPoint;
     const CATEGORY: &'static str = FoodPointId::PREFIX;
+    /// Every order that it holds adds to it.
+    const SNAPSHOT: Option<SnapshotForm<FoodPoint>> = Some(SnapshotForm::json(FOLD_VERSION));
 
     fn evolve(point: Option<FoodPoint>, event: &Event, recorded: Recorded) -> Option<FoodPoint> {
         // Events that only a newer build knows have moved the stream's version and not the state's.

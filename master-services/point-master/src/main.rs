@@ -12,8 +12,11 @@ use mesh_runtime::{Settings, Shutdown, server, telemetry};
 use point_master::config::Config;
 use point_master::{App, NAME, http as routes, reactions};
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
+    process::run(start())
+}
+
+async fn start() -> anyhow::Result<()> {
     let mut settings = Settings::new(NAME);
     let config = Config::from_settings(&mut settings);
     match process::command(&settings, &[Command::Serve, Command::Migrate])? {

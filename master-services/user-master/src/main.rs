@@ -9,8 +9,11 @@ use mesh_runtime::{Clock, Settings, Shutdown, server, telemetry};
 use user_master::config::Config;
 use user_master::{App, NAME, http as routes, keys, migrations, provision};
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
+    process::run(start())
+}
+
+async fn start() -> anyhow::Result<()> {
     let mut settings = Settings::new(NAME);
     let config = Config::from_settings(&mut settings);
     match process::command(&settings, &[Command::Serve, Command::Migrate])? {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::envelope::Actor;
+use crate::envelope::{Actor, Envelope};
 use crate::geo::{Coordinates, Country, Place};
 use crate::id::{AddressId, CourierId, FoodPointId, OrderId, UserId};
 use crate::menu::Pick;
@@ -476,6 +476,9 @@ pub struct Override {
 /// One line of an order's history.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct HistoryEntry {
+    /// What later entries call their causation.
+    #[serde(default)]
+    pub event_id: Uuid,
     /// 1, 2, 3 …
     pub version: u64,
     /// Business time.
@@ -491,4 +494,19 @@ pub struct HistoryEntry {
     pub causation: Option<Uuid>,
     /// What happened.
     pub data: serde_json::Value,
+}
+
+impl From<Envelope> for HistoryEntry {
+    fn from(event: Envelope) -> Self {
+        Self {
+            event_id: event.event_id,
+            version: event.version,
+            at: event.at,
+            recorded_at: event.recorded_at,
+            event_type: event.event_type,
+            actor: event.meta.actor,
+            causation: event.meta.causation,
+            data: event.data,
+        }
+    }
 }

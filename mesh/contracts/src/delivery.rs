@@ -35,13 +35,37 @@ pub enum HandOverEnd {
     Replaced,
 }
 
+/// Why a courier who could have brought it was not asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NotAsked {
+    /// Would be there later, or keep another customer waiting.
+    Slower,
+    /// Is asked or kept for another delivery.
+    Taken,
+    /// Has passed on this one before.
+    Passed,
+}
+
+/// A courier who was considered for a delivery and not asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Considered {
+    /// Who.
+    pub courier: CourierId,
+    /// The whole way to the food, in metres.
+    pub pickup_distance_m: u32,
+    /// Why somebody else is.
+    pub not_asked: NotAsked,
+}
+
 events! {
     /// The life of a delivery.
     pub enum Event {
         /// order-master asked for a courier.
         "delivery.opened" Opened { order: OrderId, customer: UserId, food_point: FoodPointId, pickup: Coordinates, destination: Destination, ready_by: Timestamp, offer_from: Timestamp }
-        /// A courier is asked; silence after `answer_by` passes it on.
-        "delivery.offered" Offered { attempt: u32, courier: CourierId, pickup_distance_m: u32, answer_by: Timestamp }
+        /// A courier is asked; silence after `answer_by` passes it on. `considered` are the next best and the better
+        /// ones who could not be asked.
+        "delivery.offered" Offered { attempt: u32, courier: CourierId, pickup_distance_m: u32, answer_by: Timestamp, #[serde(default, skip_serializing_if = "Vec::is_empty")] considered: Vec<Considered> }
         /// The courier won't.
         "delivery.declined" Declined { attempt: u32, courier: CourierId }
         /// The courier did not answer, or cannot any more.
@@ -113,6 +137,11 @@ mod tests {
                 courier,
                 pickup_distance_m: 700,
                 answer_by: at(6),
+                considered: vec![Considered {
+                    courier: CourierId(Uuid::from_u128(2)),
+                    pickup_distance_m: 900,
+                    not_asked: NotAsked::Slower,
+                }],
             },
             Event::Declined { attempt: 1, courier },
             Event::OfferLapsed { attempt: 1, courier },
@@ -207,7 +236,14 @@ mod tests {
               "attempt": 1,
               "courier": "cou_00000000000000000000000001",
               "pickup_distance_m": 700,
-              "answer_by": "2023-11-14T22:19:20Z"
+              "answer_by": "2023-11-14T22:19:20Z",
+              "considered": [
+                {
+                  "courier": "cou_00000000000000000000000002",
+                  "pickup_distance_m": 900,
+                  "not_asked": "slower"
+                }
+              ]
             }
           },
           {

@@ -20,8 +20,8 @@ pub enum Account {
     CustomerReceivable,
     /// What the payment provider took for us and has not given back.
     ProviderClearing,
-    /// What couriers took at doors.
-    CashWithCouriers,
+    /// What couriers took at doors and kitchens at their counters, and have not handed in.
+    CashOnHand,
     /// What was due, at its highest.
     Revenue,
     /// What ceased to be due, less what somebody else bears.
@@ -41,7 +41,7 @@ impl Account {
     pub const ALL: [Self; 9] = [
         Self::CustomerReceivable,
         Self::ProviderClearing,
-        Self::CashWithCouriers,
+        Self::CashOnHand,
         Self::Revenue,
         Self::Refunds,
         Self::Debts,
@@ -55,7 +55,7 @@ impl Account {
         match self {
             Self::CustomerReceivable => "customer_receivable",
             Self::ProviderClearing => "provider_clearing",
-            Self::CashWithCouriers => "cash_with_couriers",
+            Self::CashOnHand => "cash_on_hand",
             Self::Revenue => "revenue",
             Self::Refunds => "refunds",
             Self::Debts => "debts",
@@ -99,7 +99,7 @@ pub struct Posting {
 pub fn postings(before: Option<&Payment>, event: &Event) -> Vec<Posting> {
     let taken_by = before.map_or(Account::ProviderClearing, |payment| match payment.method {
         Method::Card => Account::ProviderClearing,
-        Method::Cash => Account::CashWithCouriers,
+        Method::Cash => Account::CashOnHand,
     });
     let level = |of: fn(&Payment) -> i64| before.map_or(0, of);
     match event {
@@ -112,7 +112,7 @@ pub fn postings(before: Option<&Payment>, event: &Event) -> Vec<Posting> {
             }
         }
         Event::Captured { amount, .. } => moved(Account::CustomerReceivable, Account::ProviderClearing, *amount),
-        Event::CashCollected { amount } => moved(Account::CustomerReceivable, Account::CashWithCouriers, *amount),
+        Event::CashCollected { amount } => moved(Account::CustomerReceivable, Account::CashOnHand, *amount),
         Event::Refunded { amount, .. } => moved(taken_by, Account::CustomerReceivable, *amount),
         Event::DebtBooked { amount } => {
             let more = Money::new(amount.amount.saturating_sub(level(Payment::owed)), amount.currency);

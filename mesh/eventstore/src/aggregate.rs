@@ -6,6 +6,8 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 use mesh_contracts::envelope::EventBody;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// One kind of stream.
@@ -16,6 +18,8 @@ pub trait Aggregate: Send + Sync + Sized + 'static {
     type State: Clone + Send + Sync + 'static;
     /// The prefix of its stream ids, such as `ord`.
     const CATEGORY: &'static str;
+    /// How states are kept beside the events, where streams grow long; nothing where reading all of one is cheap.
+    const SNAPSHOT: Option<SnapshotForm<Self::State>> = None;
 
     /// The state after an event; `None` before the first one.
     fn evolve(state: Option<Self::State>, event: &Self::Event, recorded: Recorded) -> Option<Self::State>;
@@ -32,6 +36,39 @@ pub trait Aggregate: Send + Sync + Sized + 'static {
     /// What a command on this stream is answered, given the state after it.
     fn answer(id: &str, state: &Self::State, version: u64) -> Value;
 }
+
+/// The form in which states of long streams are kept, so that loading need not fold every event.
+pub struct SnapshotForm<S> {
+    fold_version: u16,
+    pub(crate) encode: fn(&S) -> serde_json::Result<String>,
+    pub(crate) decode: fn(&str) -> serde_json::Result<S>,
+}
+
+impl<S: Serialize + DeserializeOwned> SnapshotForm<S> {
+    /// As JSON. `fold_version` stands beside the fold and is raised whenever the state's form changes or the same
+    /// events fold to something else: what was kept under another one is not read.
+    pub const fn json(fold_version: u16) -> Self {
+        Self {
+            fold_version,
+            encode: |state| serde_json::to_string(state),
+            decode: |text| serde_json::from_str(text),
+        }
+    }
+}
+
+impl<S> SnapshotForm<S> {
+    pub(crate) fn fold_version(&self) -> i32 {
+        i32::from(self.fold_version)
+    }
+}
+
+impl<S> Clone for SnapshotForm<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for SnapshotForm<S> {}
 
 /// Where in its stream an event stands, and when it happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ mod aggregate;
 mod answer;
 mod request;
 mod streams;
-pub use aggregate::{Aggregate, AlsoAppend, Decided, Effect, Recorded};
+pub use aggregate::{Aggregate, AlsoAppend, Decided, Effect, Recorded, SnapshotForm};
 pub use answer::{Answer, Outcome};
 pub use request::{Cause, CommandKey, Request, RequestHash, TimerKey};
 pub use streams::{Pending, Streams, SubmitError};

@@ -6,6 +6,7 @@
 mod job;
 mod mailbox;
 mod run;
+mod snapshot;
 mod within;
 
 pub use within::Pending;
@@ -25,10 +26,12 @@ use crate::BoxError;
 use crate::aggregate::{Aggregate, Decided, Recorded};
 use crate::answer::{Answer, Outcome};
 use crate::inbox::Drained;
+use crate::read::signed;
 use crate::request::Request;
 use crate::store::Store;
 use crate::timers::{self, Timer};
 use job::{Job, Typed};
+use snapshot::{SNAPSHOT_EVERY, Snapshots};
 
 /// Requests that may wait for one stream. Beyond it the caller is told to come again.
 const MAILBOX_MAX: usize = 256;
@@ -62,6 +65,7 @@ struct Inner<A: Aggregate> {
     /// A stream with an entry has a task that works through it.
     mailboxes: Mutex<HashMap<String, Waiting<A>>>,
     commands_under_way: Mutex<HashSet<Uuid>>,
+    snapshots: Snapshots<A>,
 }
 
 /// The requests that wait for one stream.
@@ -146,10 +150,11 @@ pub enum SubmitError<R> {
 }
 
 impl<A: Aggregate> Streams<A> {
-    /// The streams of `A` in this store.
+    /// The streams of `A` in this store. Where states are kept (see [`Aggregate::SNAPSHOT`]), a task writes them.
     pub fn new(store: Store) -> Self {
         Self {
             inner: Arc::new(Inner {
+                snapshots: Snapshots::start(&store),
                 store,
                 states: moka::sync::Cache::new(STATES_MAX),
                 mailboxes: Mutex::default(),
@@ -268,17 +273,64 @@ impl<A: Aggregate> Inner<A> {
 
     /// The stream as the database has it now: the kept state and what came after it.
     async fn fresh(&self, stream: &str) -> Result<Arc<Standing<A>>, BoxError> {
-        let kept = self.states.get(stream);
-        let known = kept.as_ref().map_or(0, |standing| standing.version);
-        let newer = self.store.history_after(stream, known).await?;
-        if let (true, Some(kept)) = (newer.is_empty(), &kept) {
-            return Ok(Arc::clone(kept));
+        let Some(kept) = self.states.get(stream) else {
+            return self.cold(stream).await;
+        };
+        let newer = self.store.history_after(stream, kept.version).await?;
+        if newer.is_empty() {
+            return Ok(kept);
         }
-        let mut standing = kept.map_or_else(Standing::nothing, |kept| (*kept).clone());
+        self.caught_up(stream, Arc::unwrap_or_clone(kept), newer)
+    }
+
+    /// A stream of which this process knows nothing. One that is too short for a snapshot comes whole with the first
+    /// page, so only for a longer one its snapshot is looked for.
+    async fn cold(&self, stream: &str) -> Result<Arc<Standing<A>>, BoxError> {
+        if A::SNAPSHOT.is_none() {
+            let events = self.store.history_after(stream, 0).await?;
+            return self.caught_up(stream, Standing::nothing(), events);
+        }
+        let mut events = self.store.stream_page(stream, 0, signed(SNAPSHOT_EVERY)).await?;
+        if (events.len() as u64) < SNAPSHOT_EVERY {
+            return self.caught_up(stream, Standing::nothing(), events);
+        }
+        match self.snapshot(stream).await {
+            Some(known) => {
+                let since = self.store.history_after(stream, known.version).await?;
+                self.caught_up(stream, known, since)
+            }
+            None => {
+                let rest = self.store.history_after(stream, SNAPSHOT_EVERY).await?;
+                events.extend(rest);
+                self.caught_up(stream, Standing::nothing(), events)
+            }
+        }
+    }
+
+    fn caught_up(
+        &self,
+        stream: &str,
+        mut standing: Standing<A>,
+        newer: Vec<Envelope>,
+    ) -> Result<Arc<Standing<A>>, BoxError> {
+        let before = standing.version;
         standing.catch_up(newer)?;
         let standing = Arc::new(standing);
         self.keep(stream, &standing);
+        // Here too: what transactions and other replicas append passes by this process's own runs.
+        self.snapshots.moved(stream, before, &standing);
         Ok(standing)
+    }
+
+    /// The stream as its newest snapshot has it, if there is one to read.
+    async fn snapshot(&self, stream: &str) -> Option<Standing<A>> {
+        let stream = stream.to_owned();
+        let found = snapshot::newest(self.store.pool(), std::slice::from_ref(&stream)).await;
+        let mut found = found.unwrap_or_else(|err| {
+            tracing::warn!(error = %err, "snapshots cannot be read, folding the events");
+            HashMap::new()
+        });
+        found.remove(&stream)
     }
 
     fn keep(&self, stream: &str, standing: &Arc<Standing<A>>) {

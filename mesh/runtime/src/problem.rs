@@ -37,6 +37,8 @@ pub const BODY_LIMIT_BYTES: usize = 64 * 1024;
 
 /// What is read of a body that is refused anyway, so that its sender can hear why.
 const DISCARD_BYTES_MAX: usize = 1024 * 1024;
+/// How long. Who has not sent it by then may announce a body that never comes.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A refusal, or a failure, as the caller sees it. Boxed, since results carry it everywhere;
 /// read its parts as fields.
@@ -389,7 +391,8 @@ pub fn with_sources(err: &dyn Error) -> String {
 async fn discard(body: Body) {
     // The limiter's error is the end of our patience; there is nothing else to do about it.
     let mut body = std::pin::pin!(http_body_util::Limited::new(body, DISCARD_BYTES_MAX));
-    while let Some(Ok(_)) = body.frame().await {}
+    let read = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _ = tokio::time::timeout(DISCARD_TIMEOUT, read).await;
 }
 
 async fn limit_body(request: Request, next: Next) -> Response {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
+use tokio::runtime;
 
 use crate::clock::Clock;
 use crate::consistency::Signer;
@@ -84,6 +85,22 @@ pub fn signer(settings: &mut Settings) -> Signer {
         }
         Signer::new(&[0; 32]).expect("32 bytes suffice; `finish` refuses before it is used")
     })
+}
+
+/// Runs a service on as many threads as `TOKIO_WORKER_THREADS` says, or as there are cores.
+///
+/// One thread means one: everything takes turns on it, and no two threads of a process wake each other, which is
+/// what a dozen services on one machine would mostly do.
+///
+/// # Errors
+/// Those of the service, and when the system gives no thread.
+pub fn run(service: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let is_alone = std::env::var("TOKIO_WORKER_THREADS").is_ok_and(|threads| threads == "1");
+    let mut runtime = match is_alone {
+        true => runtime::Builder::new_current_thread(),
+        false => runtime::Builder::new_multi_thread(),
+    };
+    runtime.enable_all().build()?.block_on(service)
 }
 
 /// What the first argument asks for. None: `--help` was asked for and has been printed.

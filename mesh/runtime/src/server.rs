@@ -4,6 +4,9 @@
 //! Knows TLS as a configuration and a peer as its certificates; what they mean is
 //! `mesh-identity`'s business.
 
+mod framing;
+mod strict;
+
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -24,16 +27,19 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::either::Either;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use self::framing::Strict;
 use crate::shutdown::Shutdown;
 use crate::{deadline, problem, telemetry};
 
-/// The largest response or request header set over HTTP/2. Ours are below 4 KiB.
-const HEADERS_BYTES_MAX: u32 = 16 * 1024;
-/// Read buffer of an HTTP/1 connection, and so the largest header set there.
-const HTTP1_BUFFER_BYTES_MAX: usize = 32 * 1024;
+/// The largest header set over HTTP/2 that is read at all: four times what `strict` lets through, so that most of those
+/// who say too much are told so in a problem document.
+const HEADERS_BYTES_MAX: u32 = 4 * strict::HEAD_BYTES_MAX as u32;
+/// Read buffer of an HTTP/1 connection, and so the same there.
+const HTTP1_BUFFER_BYTES_MAX: usize = 4 * strict::HEAD_BYTES_MAX;
 /// How often an idle HTTP/2 peer is asked whether it still lives.
 const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
 /// Long enough for the kernel to get file descriptors back, short enough to go unnoticed.
@@ -92,10 +98,11 @@ impl Default for Limits {
     }
 }
 
-/// What every service's router wears: telemetry outside, then the caller's deadline, then
-/// problems for 404, 405, large bodies and panics.
+/// What every service's router wears: telemetry outside, then the caller's deadline, then refusals of
+/// what could mean two things, then problems for 404, 405, large bodies and panics.
 pub fn with_layers<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
     problem::layer(router)
+        .layer(middleware::from_fn(strict::refuse))
         .layer(middleware::from_fn(deadline::adopt))
         .layer(telemetry::layer())
 }
@@ -207,6 +214,11 @@ impl Door {
             }
         });
         let builder = self.builder(is_http2);
+        let stream = if is_http2 {
+            Either::Left(stream)
+        } else {
+            Either::Right(Strict::new(stream))
+        };
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
         // Covers what no other time-out does: an HTTP/2 peer that never sends its preface.
         let silence = async {

@@ -17,8 +17,11 @@ const SERVICE: &str = "sandbox-payments";
 /// Who moves money, and who checks what was moved.
 const PEERS: &[&str] = &["basket-master", "tiffin"];
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
+    process::run(start())
+}
+
+async fn start() -> anyhow::Result<()> {
     let mut settings = Settings::new(SERVICE);
     let config = Config::from_settings(&mut settings);
     if process::command(&settings, &[Command::Serve])?.is_none() {

@@ -13,6 +13,7 @@ Examples:
   tiffin up --no-simulation --clock-rate 300    the platform alone, its business clock 300 times as fast
   tiffin replay DIR --up --speed 300 --verify   a day of real orders on a platform of its own, checked afterwards
   tiffin order ORD history                      every event of one order
+  tiffin order ORD explain                      why it went the way it did
   tiffin verify --json                          do the invariants hold?";
 
 /// A food-delivery platform on one machine.

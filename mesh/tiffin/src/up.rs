@@ -30,6 +30,7 @@ Examples:
   tiffin up                                      with simulated people, at clock rate 20
   tiffin up --no-simulation                      bring your own customers
   tiffin up --no-simulation --clock-rate 300     for a replay
+  tiffin up --edge                               HAProxy and Envoy in front of the gateway
   tiffin up --fresh --data-dir /var/tmp/tiffin   from empty data, elsewhere
 
 It prints `ready URL` once orders can be placed. The data directory holds the certificate to trust
@@ -49,6 +50,9 @@ pub struct Args {
     /// Start from empty data.
     #[arg(long)]
     pub fresh: bool,
+    /// HAProxy and Envoy in front of the gateway, as in production; `ready` then names HAProxy.
+    #[arg(long)]
+    pub edge: bool,
     /// Where everything is kept.
     #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
     pub data_dir: PathBuf,
@@ -94,17 +98,22 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 async fn open(args: &Args, platform: &Platform, steps: &Steps, begun: Instant) -> Result<()> {
     let running = platform.running()?;
     let (api, chain) = load(&running, steps).await?;
+    let door = if args.edge {
+        platform.start_edge(&steps.sink()).await?
+    } else {
+        running.public_url()
+    };
     steps.done();
     if args.json {
         say::json(&json!({
-            "ready": running.public_url(),
+            "ready": door,
             "ca": running.ca_cert(),
             "data_dir": running.data_dir(),
             "clock_rate": args.rate(),
             "seconds": begun.elapsed().as_secs_f64(),
         }));
     } else {
-        introduce(&running, begun);
+        introduce(&running, &door, begun);
     }
     if args.no_simulation {
         return Ok(());
@@ -112,12 +121,12 @@ async fn open(args: &Args, platform: &Platform, steps: &Steps, begun: Instant) -
     simulation::run(&api, &chain, &running, args.json).await
 }
 
-fn introduce(running: &Running, begun: Instant) {
-    say::line(format_args!("ready {}", running.public_url()));
+fn introduce(running: &Running, door: &str, begun: Instant) {
+    say::line(format_args!("ready {door}"));
     say::note(format_args!(
         "after {:.1} s · documentation at {}/docs · trust {} · passwords in {}",
         begun.elapsed().as_secs_f64(),
-        running.public_url(),
+        door,
         running.ca_cert().display(),
         running.data_dir().join("credentials.json").display(),
     ));

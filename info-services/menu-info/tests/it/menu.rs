@@ -189,6 +189,45 @@ async fn what_runs_out_takes_all_its_products_off_that_points_menu_until_it_is_b
 }
 
 #[tokio::test]
+async fn a_choice_is_available_where_what_it_takes_is() {
+    world::run(async |world| {
+        let ann = customer(1);
+        let choice = |id: &str, adds: Value, removes: Value| {
+            json!({ "id": id, "names": { "en": id, "ru": id }, "adds": adds, "removes": removes })
+        };
+        let extras = [
+            choice("broth", json!([{ "ingredient": BROTH, "name": "Broth", "quantity": 1 }]), json!([])),
+            choice("breadless", json!([]), json!([BREAD])),
+        ];
+        let club = |min: u8, choices: &[Value]| {
+            let names = json!({ "en": "Extras", "ru": "Extras" });
+            let group = json!([{ "id": "extras", "names": names, "min": min, "max": 1, "choices": choices }]);
+            Product {
+                options: serde_json::from_value(group).expect("options"),
+                ..product("Club", BREAD, 2)
+            }
+        };
+        open_shop(world).await;
+        let shown = async |version, point| {
+            let path = format!("{MENU}&food_point_id={point}");
+            let menu = world.gateway.get_after(&path, &ann, CLUB, version).await.json();
+            let items = menu["items"].as_array().expect("a list").clone();
+            let club = items.iter().find(|item| item["names"]["en"] == "Club").expect("the club").clone();
+            let choices = club["options"][0]["choices"].as_array().expect("a list").clone();
+            let choices: Vec<bool> = choices.iter().map(|choice| choice["available"] == true).collect();
+            (club["available"] == true, choices)
+        };
+        let version = world.menu.tell_all(CLUB, [Event::Updated { product: club(0, &extras) }]).await;
+        // Two breads in the suburb, one in the centre, and broth nowhere.
+        assert_eq!(shown(version, SUBURB).await, (true, vec![false, true]));
+        assert_eq!(shown(version, CENTRE).await, (false, vec![false, true]));
+        let version = world.menu.tell_all(CLUB, [Event::Updated { product: club(1, &extras[..1]) }]).await;
+        assert_eq!(shown(version, SUBURB).await, (false, vec![false]), "it cannot be ordered without");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_changes_is_seen_soon_without_a_token_too() {
     world::run(async |world| {
         let ann = customer(1);

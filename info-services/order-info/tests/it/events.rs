@@ -165,6 +165,7 @@ pub fn offer(courier: CourierId) -> delivery::Event {
         courier,
         pickup_distance_m: 300,
         answer_by: after(1),
+        considered: Vec::new(),
     }
 }
 

@@ -6,6 +6,7 @@ mod kitchen;
 mod live;
 mod loss;
 mod orders;
+mod past;
 mod peers;
 mod sse;
 mod tokens;

@@ -1,16 +1,10 @@
 //! A running order-info, the masters it hears, and a gateway that asks it.
 
-use axum::Router;
-use axum::extract::Path;
-use axum::routing::get;
 use http::HeaderName;
-use mesh_contracts::api::HistoryEntry;
-use mesh_contracts::id::OrderId;
 use mesh_contracts::subject::Context;
 use mesh_identity::Caller;
-use mesh_runtime::Problem;
 use mesh_testkit::gateway::question;
-use mesh_testkit::{Gateway, Log, Master, RedisAccess, ServiceProcess, Stage};
+use mesh_testkit::{Gateway, Master, RedisAccess, ServiceProcess, Stage};
 
 use crate::sse;
 
@@ -40,7 +34,7 @@ pub async fn run_stopped(body: impl AsyncFnOnce(&mut World)) {
 impl World {
     async fn stopped() -> Self {
         let stage = Stage::new();
-        let orders = Master::answering(&stage, Context::Order, history).await;
+        let orders = Master::start(&stage, Context::Order).await;
         let couriers = Master::start(&stage, Context::Courier).await;
         let redis = stage.redis().await;
         let upstreams = format!("{},{}", orders.upstream(), couriers.upstream());
@@ -67,25 +61,4 @@ impl World {
         let answer = self.gateway.client().stream(self.gateway.upstream(), request).await;
         sse::Client::of(answer.expect("an answer"))
     }
-}
-
-/// order-master's own route for an order's past.
-fn history(log: Log) -> Router {
-    let answer = async move |Path(id): Path<OrderId>| {
-        let events = log.of(&id.to_string());
-        if events.is_empty() {
-            return Err(Problem::not_found());
-        }
-        let entries = events.into_iter().map(|event| HistoryEntry {
-            version: event.version,
-            at: event.at,
-            recorded_at: event.recorded_at,
-            event_type: event.event_type,
-            actor: event.meta.actor,
-            causation: event.meta.causation,
-            data: event.data,
-        });
-        Ok(axum::Json(entries.collect::<Vec<_>>()))
-    };
-    Router::new().route("/orders/{id}/history", get(answer))
 }

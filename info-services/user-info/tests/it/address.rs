@@ -30,6 +30,7 @@ fn offered(order: OrderId, customer: UserId, courier: CourierId) -> [Event; 2] {
         courier,
         pickup_distance_m: 300,
         answer_by: Timestamp::UNIX_EPOCH,
+        considered: Vec::new(),
     };
     [opened, offered]
 }

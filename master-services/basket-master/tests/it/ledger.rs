@@ -46,7 +46,7 @@ async fn money_is_booked_as_it_moves_and_sums_to_nothing() {
         world.until(cash, "payment.cash_agreed").await;
         world.due(cash, PRICE, true, 1).await;
         world.until(cash, "payment.cash_collected").await;
-        balance(world, "cash_with_couriers", PRICE).await;
+        balance(world, "cash_on_hand", PRICE).await;
         assert_eq!((sum(world, order).await, sum(world, cash).await), (0, 0));
     })
     .await;

@@ -7,6 +7,7 @@ mod menu;
 mod payments;
 mod peers;
 mod provider;
+mod queue;
 mod refusals;
 mod webhooks;
 mod world;

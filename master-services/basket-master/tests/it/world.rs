@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use axum::body::Bytes;
 use http::{HeaderMap, Method, Request, header};
 use jiff::{SignedDuration, Timestamp};
+use mesh_bus::{Bus, NewJob};
 use mesh_contracts::envelope::Envelope;
 use mesh_contracts::geo::Country;
 use mesh_contracts::id::{OrderId, ProductId, UserId};
 use mesh_contracts::menu::{self, Names};
 use mesh_contracts::money::{Currency, Money};
 use mesh_contracts::order::{self, Method as Payment};
-use mesh_contracts::subject::Context;
+use mesh_contracts::subject::{Context, Queue};
 use mesh_contracts::user::Role;
 use mesh_identity::{Caller, Client, Upstream};
 use mesh_testkit::{Database, Master, ServiceProcess, Stage, certificates, eventually};
@@ -33,6 +34,9 @@ pub struct World {
     pub database: Database,
     gateway: Client,
     auditor: Client,
+    bus: Bus,
+    bus_prefix: String,
+    bus_admin: async_nats::Client,
 }
 
 /// What the service answered.
@@ -104,6 +108,9 @@ impl World {
             upstream: Upstream::new(SERVICE, service.address().to_string()),
             gateway: certificates::mesh("gateway").client(),
             auditor: certificates::mesh("tiffin").client(),
+            bus: Bus::connect(stage.bus(SERVICE)).await.expect("an address"),
+            bus_prefix: stage.bus_prefix(),
+            bus_admin: stage.bus_admin().await,
             service,
             orders,
             menu,
@@ -242,6 +249,32 @@ impl World {
                 },
             )
             .await;
+    }
+
+    /// Puts something on the queue of payments, as basket-master would.
+    pub async fn put_on_queue(&self, id: impl Into<String>, body: &Value) {
+        let job = NewJob::new(id, "pay", body).expect("JSON");
+        self.bus
+            .publish_job(Queue::Payment, &job)
+            .await
+            .expect("the broker has it");
+    }
+
+    /// Jobs that were put on the queue of payments, and those that are still there.
+    pub async fn jobs(&self) -> (u64, u64) {
+        let state = self.bus_stream(Queue::Payment.as_str()).await;
+        (state.last_sequence, state.messages)
+    }
+
+    /// Jobs and events that were given up.
+    pub async fn dead_letters(&self) -> u64 {
+        self.bus_stream("DEAD").await.messages
+    }
+
+    async fn bus_stream(&self, name: &str) -> async_nats::jetstream::stream::State {
+        let jetstream = async_nats::jetstream::new(self.bus_admin.clone());
+        let stream = jetstream.get_stream(format!("{}{name}", self.bus_prefix)).await;
+        stream.expect("it is there").cached_info().state.clone()
     }
 
     /// Everything that happened to a stream, as its feed tells it.

@@ -220,3 +220,39 @@ fn who_passed_a_job_is_asked_again_only_when_there_is_nobody_else_and_not_at_onc
 fn without_couriers_nothing_is_planned() {
     assert_eq!(plan(&[job(1, 0)], &[]), Plan::default());
 }
+
+#[test]
+fn an_offer_says_who_else_was_there_and_why_they_were_not_asked() {
+    let twice = Waiting {
+        passed: vec![courier(1)],
+        ..job(1, 0)
+    };
+    let couriers = [idle(1, 1), idle(2, 2), idle(3, 4), idle(4, 6), idle(5, 8), idle(6, 9)];
+    let offers = plan(&[twice, job(2, 0)], &couriers).offers;
+    let found: Vec<_> = offers
+        .iter()
+        .map(|offer| {
+            let others = offer.considered.iter();
+            let others: Vec<_> = others.map(|other| (other.courier, other.not_asked)).collect();
+            (offer.delivery, offer.courier, others)
+        })
+        .collect();
+    let slower = |number| (courier(number), NotAsked::Slower);
+    assert_eq!(
+        found,
+        [
+            (
+                delivery(2),
+                courier(1),
+                vec![slower(2), slower(3), slower(4), slower(5)]
+            ),
+            (
+                delivery(1),
+                courier(2),
+                vec![(courier(1), NotAsked::Passed), slower(3), slower(4), slower(5)]
+            ),
+        ]
+    );
+    let both = plan(&[job(1, 0), job(2, 0)], &couriers[..2]).offers;
+    assert_eq!(both[1].considered[0].not_asked, NotAsked::Taken);
+}

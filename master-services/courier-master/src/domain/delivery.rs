@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use mesh_contracts::api::FailOutcome;
 use mesh_contracts::courier::{Event as CourierEvent, ShiftEnd};
-use mesh_contracts::delivery::{DropCause, Event, HandOverEnd};
+use mesh_contracts::delivery::{Considered, DropCause, Event, HandOverEnd};
 use mesh_contracts::geo::Coordinates;
 use mesh_contracts::id::{CourierId, DeliveryId, FoodPointId, OrderId, UserId};
 use mesh_contracts::order::{Destination, Proof, Reason};
@@ -38,8 +38,12 @@ pub enum Command {
     FoodReady,
     /// The order ended otherwise.
     Cancel,
-    /// Ask a courier; `pickup_distance_m` is the whole way to the food.
-    Offer { courier: CourierId, pickup_distance_m: u32 },
+    /// Ask a courier; `pickup_distance_m` is the whole way to the food, `considered` are some of the others.
+    Offer {
+        courier: CourierId,
+        pickup_distance_m: u32,
+        considered: Vec<Considered>,
+    },
     /// The courier will.
     Accept { courier: CourierId },
     /// The courier won't.
@@ -168,7 +172,8 @@ pub fn decide(
         Command::Offer {
             courier: asked,
             pickup_distance_m,
-        } => offer(delivery, courier, asked, pickup_distance_m, now, policy),
+            considered,
+        } => offer(delivery, courier, asked, pickup_distance_m, considered, now, policy),
         Command::Accept { courier: by } if delivery.invited() == Some(by) => taken_over(delivery, courier, by, policy),
         Command::Accept { courier: by } => {
             offered_to(delivery, by)?;
@@ -450,6 +455,7 @@ fn offer(
     courier: Option<&Courier>,
     asked: CourierId,
     pickup_distance_m: u32,
+    considered: Vec<Considered>,
     now: Timestamp,
     policy: &Policy,
 ) -> Result<Decision, Rejection> {
@@ -462,6 +468,7 @@ fn offer(
         courier: asked,
         pickup_distance_m,
         answer_by: later(now, policy.answer_within),
+        considered,
     }))
 }
 

@@ -80,6 +80,7 @@ fn offered(attempt: u32, courier: CourierId) -> Event {
         courier,
         pickup_distance_m: 640,
         answer_by,
+        considered: Vec::new(),
     }
 }
 

@@ -70,9 +70,7 @@ async fn an_order_needs_what_its_options_take() {
         order.quote.lines = vec![choosing(&order.quote.lines[0], "more")];
         let placed = world.post(&world.customer, "/orders", &order).await;
         assert_eq!(placed.status(), StatusCode::CREATED, "{:?}", placed.body());
-        let history = world
-            .get("order-info", &format!("/orders/{}/history", order.order))
-            .await;
+        let history = world.get("gateway", &format!("/orders/{}/history", order.order)).await;
         let history: Value = serde_json::from_slice(history.body()).expect("a history");
         let needs = json!([{ "ingredient": BREAD, "quantity": 150 }]);
         assert_eq!(history[1]["data"]["needs"], needs, "{history}");

@@ -19,8 +19,8 @@ async fn commands_are_taken_from_the_gateway_alone_and_a_caller_only_on_its_word
             assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{peer}");
         }
         let history = format!("/orders/{order}/history");
-        assert_eq!(world.get("order-info", &history).await.status(), StatusCode::OK);
-        assert_eq!(world.get("menu-info", &history).await.status(), StatusCode::FORBIDDEN);
+        assert_eq!(world.get("gateway", &history).await.status(), StatusCode::OK);
+        assert_eq!(world.get("order-info", &history).await.status(), StatusCode::FORBIDDEN);
         assert_eq!(world.events().await, before);
         world
     })

@@ -183,7 +183,7 @@ impl World {
 
     /// The data of an order's newest event of a type.
     pub async fn data(&self, order: OrderId, event_type: &str) -> Value {
-        let answer = self.get("order-info", &format!("/orders/{order}/history")).await;
+        let answer = self.get("gateway", &format!("/orders/{order}/history")).await;
         let Ok(Value::Array(entries)) = serde_json::from_slice(answer.body()) else {
             return Value::Null;
         };
@@ -273,7 +273,7 @@ impl World {
 
     /// The types of an order's events so far.
     pub async fn types(&self, order: OrderId) -> Vec<String> {
-        let answer = self.get("order-info", &format!("/orders/{order}/history")).await;
+        let answer = self.get("gateway", &format!("/orders/{order}/history")).await;
         let Ok(Value::Array(entries)) = serde_json::from_slice(answer.body()) else {
             return vec![];
         };

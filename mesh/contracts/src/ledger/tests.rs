@@ -41,10 +41,10 @@ fn what_goes_back_leaves_the_provider_and_is_seen_as_a_refund() {
 }
 
 #[test]
-fn cash_is_with_couriers_and_goes_back_from_there() {
+fn cash_is_on_hand_and_goes_back_from_there() {
     let cash = Event::CashCollected { amount: euros(PRICE) };
     let mut events = vec![opened(Method::Cash), due(PRICE, 1), cash];
-    check(&events, &[("cash_with_couriers", PRICE), ("revenue", -PRICE)]);
+    check(&events, &[("cash_on_hand", PRICE), ("revenue", -PRICE)]);
     events.extend([due(0, 2), refunded(PRICE)]);
     check(&events, &[("refunds", PRICE), ("revenue", -PRICE)]);
 }

@@ -129,6 +129,10 @@ pub fn total(lines: &[Line]) -> Option<Money> {
         .ok()
 }
 
+/// Of the form of [`Basket`] and of [`fold`]. Raise it whenever the form changes, or the same events fold to
+/// something else: snapshots of another version are not read.
+pub const FOLD_VERSION: u16 = 1;
+
 /// The next state; `None` only for a stream that does not start with `basket.line_set`.
 pub fn fold(basket: Option<Basket>, event: &Event, at: Timestamp) -> Option<Basket> {
     let mut basket = match (basket, event) {
@@ -314,6 +318,31 @@ mod tests {
             .iter()
             .fold(None, |basket, event| fold(basket, event, NOON))
             .expect("starts with a line")
+    }
+
+    /// If this changes, raise [`FOLD_VERSION`]: snapshots of before would be read as something else.
+    #[test]
+    fn the_form_of_its_snapshots_is_pinned() {
+        let quote = Quote {
+            basket: UserId(Uuid::from_u128(3)).basket(),
+            basket_version: 1,
+            country: Country::parse("DE").expect("two letters"),
+            lines: vec![QuoteLine::plain(product(1), 2, Money::new(450, Currency::EUR))],
+            total: Money::new(900, Currency::EUR),
+            method: Method::Card,
+            valid_until: NOON,
+        };
+        let checked_out = Event::CheckedOut {
+            order: order(),
+            quote,
+            reopen_at: NOON,
+        };
+        let baskets = [
+            folded(&[set(1, 2), checked_out]),
+            folded(&[set(1, 2), repriced(1, 450, 490)]),
+        ];
+        let form = serde_json::to_string(&(FOLD_VERSION, baskets)).expect("plain data");
+        insta::assert_snapshot!(form, @r#"[1,[{"version":2,"country":null,"lines":[],"total":null,"checkout":{"order":"ord_0000000000000000000000002d","quote":{"basket":"bas_00000000000000000000000003","basket_version":1,"country":"DE","lines":[{"product":"prd_00000000000000000000000001","quantity":2,"unit_price":{"amount":450,"currency":"EUR"}}],"total":{"amount":900,"currency":"EUR"},"method":"card","valid_until":"2023-11-14T22:13:20Z"},"reopen_at":"2023-11-14T22:13:20Z"},"updated_at":"2023-11-14T22:13:20Z"},{"version":2,"country":"DE","lines":[{"product":"prd_00000000000000000000000001","quantity":2,"unit_price":{"amount":490,"currency":"EUR"},"tax_bp":700}],"total":{"amount":980,"currency":"EUR"},"changes":[{"product":"prd_00000000000000000000000001","was":{"amount":450,"currency":"EUR"},"now":{"amount":490,"currency":"EUR"}}],"checkout":null,"updated_at":"2023-11-14T22:13:20Z"}]]"#);
     }
 
     #[test]

@@ -65,6 +65,10 @@ impl Courier {
     }
 }
 
+/// Of the form of [`Courier`] and of [`fold`]. Raise it whenever the form changes, or the same events fold to
+/// something else: snapshots of another version are not read.
+pub const FOLD_VERSION: u16 = 1;
+
 /// The next state; `None` only for a stream that does not start with `courier.registered`.
 pub fn fold(courier: Option<Courier>, event: &Event, at: Timestamp) -> Option<Courier> {
     let Some(mut courier) = courier else {

@@ -273,6 +273,7 @@ fn apply(delivery: &mut Delivery, event: &Event, at: Timestamp) {
             courier,
             pickup_distance_m,
             answer_by,
+            considered: _,
         } => {
             delivery.moved(Status::Offered);
             delivery.attempt = *attempt;

@@ -207,6 +207,10 @@ impl FoodPoint {
     }
 }
 
+/// Of the form of [`FoodPoint`] and of [`fold`]. Raise it whenever the form changes, or the same events fold to
+/// something else: snapshots of another version are not read.
+pub const FOLD_VERSION: u16 = 1;
+
 /// The next state; `None` only for a stream that does not start with `point.registered`.
 pub fn fold(point: Option<FoodPoint>, event: &Event, at: Timestamp) -> Option<FoodPoint> {
     let Some(mut point) = point else {

@@ -73,7 +73,9 @@ impl<A: Aggregate> Inner<A> {
             .zip(checks_version)
             .any(|(verdict, checked)| checked && verdict.is_ok());
         if verdicts.iter().all(Result::is_ok) && draft.after.version > before.version {
-            self.keep(stream, &Arc::new(draft.after));
+            let after = Arc::new(draft.after);
+            self.keep(stream, &after);
+            self.snapshots.moved(stream, before.version, &after);
         }
         let refusals = refusals(&run, &draft.plans);
         let confirmed = match self.confirm(stream, refusals, &before, is_fresh).await {

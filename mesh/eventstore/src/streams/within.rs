@@ -3,6 +3,7 @@
 //! It bypasses the mailbox: the transaction, its retry and its commit are the caller's.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use mesh_contracts::envelope::Envelope;
@@ -11,7 +12,7 @@ use sqlx::{Postgres, Transaction};
 
 use super::job::Settled;
 use super::run::{prepare, replay, stored_answers};
-use super::{Standing, Streams, SubmitError};
+use super::{Standing, Streams, SubmitError, snapshot};
 use crate::BoxError;
 use crate::aggregate::{Aggregate, Decided};
 use crate::answer::Outcome;
@@ -109,10 +110,17 @@ impl<A: Aggregate> Streams<A> {
     /// one while holding the first, many would wait for each other. Not kept: the transaction
     /// may have written them, and may yet be rolled back.
     async fn within(&self, tx: &mut PgConnection, streams: &[String]) -> Result<Vec<Standing<A>>, BoxError> {
-        let kept = streams.iter().map(|stream| self.inner.states.get(stream));
-        let mut standings: Vec<Standing<A>> = kept
-            .map(|kept| kept.map_or_else(Standing::nothing, |kept| (*kept).clone()))
-            .collect();
+        let kept: Vec<_> = streams.iter().map(|stream| self.inner.states.get(stream)).collect();
+        let unknown = streams.iter().zip(&kept).filter(|(_, kept)| kept.is_none());
+        let unknown: Vec<String> = unknown.map(|(stream, _)| stream.clone()).collect();
+        let mut snapshots = snapshot::newest::<A>(&mut *tx, &unknown).await?;
+        let mut standings: Vec<Standing<A>> = Vec::with_capacity(streams.len());
+        for (stream, kept) in streams.iter().zip(kept) {
+            standings.push(match kept {
+                Some(kept) => Arc::unwrap_or_clone(kept),
+                None => snapshots.remove(stream).unwrap_or_else(Standing::nothing),
+            });
+        }
         let versions: Vec<i64> = standings.iter().map(|standing| signed(standing.version)).collect();
         let mut newer: HashMap<String, Vec<Envelope>> = HashMap::new();
         for event in histories_after(tx, streams, &versions).await? {

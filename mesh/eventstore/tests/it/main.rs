@@ -7,6 +7,7 @@ mod http;
 mod inbox;
 mod own_broker;
 mod relay;
+mod snapshots;
 mod streams;
 mod tally;
 mod timers;

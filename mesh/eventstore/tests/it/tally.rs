@@ -5,12 +5,17 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use mesh_contracts::envelope::{Actor, BadBody, EventBody};
 use mesh_eventstore::{
-    Aggregate, CommandKey, Effect, Outcome, Recorded, Request, Store, StoreConfig, Streams, SubmitError, migrate,
+    Aggregate, CommandKey, Effect, Outcome, Recorded, Request, SnapshotForm, Store, StoreConfig, Streams, SubmitError,
+    migrate,
 };
 use mesh_local::servers::Database;
 use mesh_runtime::{Clock, Problem};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
+
+/// Of [`State`] and its fold.
+pub const FOLD_VERSION: u16 = 3;
 
 /// How long a tally stays open.
 pub const OPEN_FOR: Duration = Duration::from_millis(300);
@@ -66,7 +71,7 @@ impl EventBody for Event {
     }
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct State {
     pub total: u64,
     pub limit: u64,
@@ -80,6 +85,7 @@ impl Aggregate for Tally {
     type Event = Event;
     type State = State;
     const CATEGORY: &'static str = "ord";
+    const SNAPSHOT: Option<SnapshotForm<State>> = Some(SnapshotForm::json(FOLD_VERSION));
 
     fn evolve(state: Option<State>, event: &Event, recorded: Recorded) -> Option<State> {
         let mut state = state.unwrap_or(State {
@@ -147,6 +153,11 @@ pub fn add(amount: u64) -> impl Fn(Option<&State>, Timestamp) -> Result<Vec<Even
         Some(state) if state.total + amount > state.limit => Err(Refusal::Full),
         Some(_) => Ok(vec![Event::Added { amount }]),
     }
+}
+
+/// Many additions of one in one decision.
+pub fn add_many(count: usize) -> impl Fn(Option<&State>, Timestamp) -> Result<Vec<Event>, Refusal> + Send + 'static {
+    move |_, _| Ok(vec![Event::Added { amount: 1 }; count])
 }
 
 pub fn raise(limit: u64) -> impl Fn(Option<&State>, Timestamp) -> Result<Vec<Event>, Refusal> + Send + 'static {

@@ -64,6 +64,8 @@ impl Verifier {
     {
         let mut validation = Validation::new(Algorithm::ES256);
         validation.leeway = LEEWAY.as_secs();
+        // We don't say it in ours, but who says it means it.
+        validation.validate_nbf = true;
         validation.set_issuer(&[issuer]);
         validation.set_audience(&[audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);

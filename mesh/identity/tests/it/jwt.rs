@@ -164,6 +164,12 @@ async fn what_is_wrong_with_a_token_refuses_it() {
         );
     }
 
+    let mut not_yet = payload();
+    not_yet["nbf"] = json!(Timestamp::now().as_second() + 60);
+    assert_eq!(
+        verifier.verify(&signed(&key, &header(&key), &not_yet)).await,
+        Err(Refused::Invalid)
+    );
     let mut other_type = header(&key);
     other_type.typ = Some("JWT".to_owned());
     assert_eq!(

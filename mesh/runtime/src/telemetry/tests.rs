@@ -38,6 +38,7 @@ async fn logged<F: Future>(work: F) -> (F::Output, String) {
 async fn a_request_is_logged_in_its_callers_trace_without_what_it_carried() {
     let router = with_layers(Router::new().route("/orders/{id}", post(fail)));
     let request = Request::post("/orders/secret-id?token=secret-query")
+        .header("host", "x")
         .header("traceparent", TRACEPARENT)
         .header("authorization", "Bearer secret-header")
         .body(Body::from("secret-body"))

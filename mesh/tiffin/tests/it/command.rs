@@ -173,7 +173,7 @@ impl Started {
     }
 
     /// Asks it to end and sees that it ends well. What it still says has to go somewhere meanwhile.
-    async fn stop(mut self, signal: Signal) -> Result<()> {
+    pub async fn stop(mut self, signal: Signal) -> Result<()> {
         let pid = self.child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
         kill_process(pid.context("it is running")?, signal)?;
         let silence = async {

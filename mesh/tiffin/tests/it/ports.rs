@@ -69,7 +69,7 @@ static GROUPS: [Group; 31] = [
         "order-master",
         Method::GET,
         "/orders/ord_00000000000000000000000001/history",
-        &["gateway", "order-info", "tiffin"],
+        GATEWAY,
     ),
     group("order-master", Method::GET, FEED_PATH, FEED),
     group(

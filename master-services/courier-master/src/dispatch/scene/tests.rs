@@ -57,6 +57,7 @@ fn offered() -> Event {
         courier: ANNA,
         pickup_distance_m: 1,
         answer_by: after(1),
+        considered: Vec::new(),
     }
 }
 

@@ -136,6 +136,7 @@ fn timers_follow_the_events() {
         courier: ANNA,
         pickup_distance_m: 1,
         answer_by: due,
+        considered: Vec::new(),
     };
     assert_eq!(react(&watch_offer), [Effect::set("offer", due)]);
     let watch_pick_up = Event::Assigned {

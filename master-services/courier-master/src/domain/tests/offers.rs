@@ -35,12 +35,14 @@ fn an_offer_counts_up_and_has_45_seconds() {
         Command::Offer {
             courier: ANNA,
             pickup_distance_m: 640,
+            considered: Vec::new(),
         },
         Ok(alone(offered(1, ANNA))),
     );
     let second = Command::Offer {
         courier: BORIS,
         pickup_distance_m: 640,
+        considered: Vec::new(),
     };
     check(
         [opened(), offered(1, ANNA), declined(ANNA)],
@@ -54,6 +56,7 @@ fn only_a_waiting_delivery_is_offered() {
     let offer = || Command::Offer {
         courier: BORIS,
         pickup_distance_m: 640,
+        considered: Vec::new(),
     };
     check(
         [opened(), offered(1, ANNA)],
@@ -72,6 +75,7 @@ fn nobody_off_shift_or_with_two_jobs_is_asked() {
     let offer = || Command::Offer {
         courier: ANNA,
         pickup_distance_m: 640,
+        considered: Vec::new(),
     };
     let off = with([CourierEvent::ShiftEnded {
         reason: ShiftEnd::Courier,

@@ -37,6 +37,14 @@ fn nobody_works_before_being_registered() {
     assert_eq!(fold(None, &on(), at(0)), None);
 }
 
+/// If this changes, raise [`FOLD_VERSION`]: snapshots of before would be read as something else.
+#[test]
+fn the_form_of_its_snapshots_is_pinned() {
+    let courier = folded([registered(), on(), missed(), Event::JobTaken { delivery: job(1) }]);
+    let form = serde_json::to_string(&(FOLD_VERSION, courier)).expect("plain data");
+    insta::assert_snapshot!(form, @r#"[1,{"status":"on","status_version":2,"version":4,"country":"DE","speed_m_per_min":320,"jobs":["dlv_00000000000000000000000001"],"misses":0,"shift_ended":null,"updated_at":"2023-11-14T22:16:20Z"}]"#);
+}
+
 #[test]
 fn jobs_outlive_the_shift() {
     let courier = folded([

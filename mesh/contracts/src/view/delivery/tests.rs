@@ -36,6 +36,7 @@ fn offered(attempt: u32, courier: CourierId) -> Event {
         courier,
         pickup_distance_m: 700,
         answer_by: at(6),
+        considered: Vec::new(),
     }
 }
 

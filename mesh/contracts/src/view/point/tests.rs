@@ -66,6 +66,19 @@ fn folded(events: &[Event]) -> FoodPoint {
     point
 }
 
+/// If this changes, raise [`FOLD_VERSION`]: snapshots of before would be read as something else.
+#[test]
+fn the_form_of_its_snapshots_is_pinned() {
+    let low = Event::StockSettingsChanged {
+        ingredient: BREAD,
+        low_at: Some(5),
+    };
+    let closed = Event::Closed { by: ClosedBy::Staff };
+    let point = folded(&[registered(), received(10), held(FIRST, 3), low, closed]);
+    let form = serde_json::to_string(&(FOLD_VERSION, point)).expect("plain data");
+    insta::assert_snapshot!(form, @r#"[1,{"settings":{"name":"Alexanderplatz","place":{"country":"DE","at":{"lat_e6":52521918,"lon_e6":13413215}},"kinds":["delivery"],"radius_m":5000,"pool":2,"auto_accept":false,"hours":[],"utc_offset_minutes":60},"open":false,"closed_by":"staff","misses":0,"stock":{"ing_00000000000000000000000001":{"available":7,"held":3,"consumed":0,"wasted":0,"received":10,"corrected":0,"gone":false,"low_at":5,"state":"open"}},"holds":{"ord_0000000000000000000000000b":{"attempt":1,"needs":[{"ingredient":"ing_00000000000000000000000001","quantity":3}],"state":"held","expires_at":"1970-01-01T00:00:00Z"}},"status_version":5,"version":5,"registered_at":"1970-01-01T00:00:00Z","updated_at":"1970-01-01T00:00:00Z"}]"#);
+}
+
 #[track_caller]
 fn bread(point: &FoodPoint) -> Stock {
     point.stock[&BREAD]

@@ -182,6 +182,7 @@ impl Act {
                 let offer = Job::Offer {
                     courier,
                     pickup_distance_m,
+                    considered: Vec::new(),
                 };
                 job(world, offer)
             }

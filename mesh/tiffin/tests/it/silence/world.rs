@@ -335,6 +335,7 @@ impl World {
             let command = delivery::Command::Offer {
                 courier: offer.courier,
                 pickup_distance_m: offer.pickup_distance_m,
+                considered: offer.considered,
             };
             let _ = self.on_delivery(offer.delivery, command);
         }
