@@ -10,7 +10,7 @@ use std::time::Duration;
 use mesh_bus::feed::Feeds;
 use mesh_contracts::subject::Context;
 use mesh_runtime::admin::Ready;
-use mesh_runtime::{Settings, Shutdown};
+use mesh_runtime::{Settings, Shutdown, audit};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Cmd, FromRedisValue, Pipeline, RedisResult};
 use tokio::sync::{Notify, watch};
@@ -42,6 +42,8 @@ pub struct RedisConfig {
     pub prefix: String,
     /// Authority to trust for `rediss://`, beside the system's own.
     pub ca_file: Option<PathBuf>,
+    /// How often every document's version is compared with its master's.
+    pub audit_period: Duration,
 }
 
 impl RedisConfig {
@@ -51,10 +53,11 @@ impl RedisConfig {
             url: url.into(),
             prefix: prefix.into(),
             ca_file: None,
+            audit_period: audit::PERIOD,
         }
     }
 
-    /// Reads `TIFFIN_REDIS_URL` and `TIFFIN_REDIS_PREFIX`.
+    /// Reads `TIFFIN_REDIS_URL`, `TIFFIN_REDIS_PREFIX` and `TIFFIN_AUDIT_PERIOD_S`.
     pub fn from_settings(settings: &mut Settings) -> Self {
         let url = settings.secret(
             "TIFFIN_REDIS_URL",
@@ -66,7 +69,10 @@ impl RedisConfig {
             &prefix,
             "before every key and channel; the Redis user may touch nothing else",
         );
-        Self::new(url.expose(), prefix)
+        Self {
+            audit_period: audit::period(settings),
+            ..Self::new(url.expose(), prefix)
+        }
     }
 }
 
@@ -89,6 +95,7 @@ pub struct Projection {
 
 pub(crate) struct Inner {
     pub prefix: String,
+    pub audit_period: Duration,
     pub client: redis::Client,
     pub feeds: Feeds,
     /// Rung after every batch that changed a document.
@@ -140,6 +147,7 @@ impl Projection {
         };
         let inner = Inner {
             prefix: config.prefix,
+            audit_period: config.audit_period,
             reads: manager(READ_TIMEOUT)?,
             writes: manager(WRITE_TIMEOUT)?,
             client,

@@ -5,6 +5,7 @@
 
 mod view;
 
+mod audit;
 mod connection;
 pub mod keys;
 mod library;

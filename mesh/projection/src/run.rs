@@ -48,7 +48,11 @@ impl Projection {
                 let shown = shown.clone();
                 async move { inner.handle(&shown, batch, Voice::Aloud).await }
             });
-            tokio::join!(consuming, inner.keep_filled(&shown, &bus, &shutdown));
+            tokio::join!(
+                consuming,
+                inner.keep_filled(&shown, &bus, &shutdown),
+                inner.keep_audited(&shown, &shutdown)
+            );
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use mesh_bus::Bus;
 use mesh_bus::feed::{Extent, Feeds};
@@ -139,7 +140,14 @@ impl World {
         let bus = Bus::connect(stage.bus("order-master")).await.unwrap();
         bus.ensure_streams(&[Context::Order]).await.unwrap();
         let shutdown = Shutdown::new();
-        let projection = project::<Notebooks>(&redis, &log, &stage, DURABLE, &shutdown).await;
+        let projection = project::<Notebooks>(
+            RedisConfig::new(&redis.url, &redis.prefix),
+            &log,
+            &stage,
+            DURABLE,
+            &shutdown,
+        )
+        .await;
         Self {
             stage,
             log,
@@ -157,7 +165,20 @@ impl World {
 
     /// The same with a view of its own.
     pub async fn another_build<V: View>(&self, durable: &str) -> Projection {
-        project::<V>(&self.redis, &self.log, &self.stage, durable, &self.shutdown).await
+        project::<V>(self.config(), &self.log, &self.stage, durable, &self.shutdown).await
+    }
+
+    /// The same, comparing everything with the master this often.
+    pub async fn auditing(&self, durable: &str, period: Duration) -> Projection {
+        let config = RedisConfig {
+            audit_period: period,
+            ..self.config()
+        };
+        project::<Notebooks>(config, &self.log, &self.stage, durable, &self.shutdown).await
+    }
+
+    fn config(&self) -> RedisConfig {
+        RedisConfig::new(&self.redis.url, &self.redis.prefix)
     }
 
     /// Committed, and on the bus.
@@ -245,14 +266,13 @@ impl World {
 }
 
 async fn project<V: View>(
-    redis: &RedisAccess,
+    config: RedisConfig,
     log: &Log,
     stage: &Stage,
     durable: &str,
     shutdown: &Shutdown,
 ) -> Projection {
     let bus = Bus::connect(stage.bus("order-info")).await.unwrap();
-    let config = RedisConfig::new(&redis.url, &redis.prefix);
     let projection = Projection::connect(config, log.feeds()).await.unwrap();
     let run = projection.run::<V>(&bus, Context::Order, "ord_", durable, shutdown.clone());
     tokio::spawn(run);
