@@ -2,7 +2,6 @@
 //!
 //! What is only late is given time to arrive.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use mesh_bus::Verdict;
@@ -60,11 +59,9 @@ impl Inbox {
         }
         tokio::time::sleep(patience).await;
         for Suspect { stream, mark, head } in suspects {
-            if self.stored(&[&stream]).await?.marks.get(&stream) != Some(&mark) {
+            if self.standings(&[&stream]).await?.marks.get(&stream) != Some(&mark) {
                 continue;
             }
-            // What this process remembers of it is not what is stored.
-            self.marks.invalidate(&stream);
             let events = self.feeds.after(&stream, mark).await?;
             let verdicts = self.apply_batch(context, events, handle).await;
             if verdicts.iter().all(|verdict| *verdict == Verdict::Done) {
@@ -88,7 +85,7 @@ impl Inbox {
             heads.retain(|(stream, _)| Context::of_stream(stream) == Some(context));
             metrics::counter!("audit_compared_total", "reader" => context.as_str()).increment(heads.len() as u64);
             let streams: Vec<&str> = heads.iter().map(|(stream, _)| stream.as_str()).collect();
-            let known = self.stored(&streams).await?;
+            let known = self.standings(&streams).await?;
             suspects.extend(heads.into_iter().filter_map(|(stream, head)| {
                 let mark = known.marks.get(&stream).copied().unwrap_or(0);
                 let is_behind = mark < head && !known.quarantined.contains(&stream);
@@ -101,10 +98,14 @@ impl Inbox {
         }
     }
 
-    async fn stored(&self, streams: &[&str]) -> Result<Known, sqlx::Error> {
+    /// What this process applied counts, whatever became of the stored mark: a second effect would
+    /// be worse than a mark that is gone, which `tiffin verify` finds.
+    async fn standings(&self, streams: &[&str]) -> Result<Known, sqlx::Error> {
         let mut known = Known::default();
-        self.look(&mut known, streams.iter().copied().collect::<HashSet<_>>())
-            .await?;
+        self.look(&mut known, streams.iter().copied().collect()).await?;
+        for (stream, mark) in &mut known.marks {
+            *mark = self.marks.get(stream).unwrap_or(0).max(*mark);
+        }
         Ok(known)
     }
 }
