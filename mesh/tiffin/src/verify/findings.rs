@@ -16,6 +16,7 @@ pub enum Invariant {
     I3,
     I4,
     I5,
+    I6,
     I8,
     I9,
     I10,
@@ -23,12 +24,13 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::I1,
         Self::I2,
         Self::I3,
         Self::I4,
         Self::I5,
+        Self::I6,
         Self::I8,
         Self::I9,
         Self::I10,
@@ -42,6 +44,7 @@ impl Invariant {
             Self::I3 => "no stock appears or vanishes",
             Self::I4 => "every order's events are a path in the table",
             Self::I5 => "every document is the fold of its events",
+            Self::I6 => "no read is older than its token",
             Self::I8 => "nothing is past its deadline",
             Self::I9 => "one key, one effect, one answer",
             Self::I10 => "every reader stands at the head",
@@ -87,6 +90,8 @@ pub struct Checked {
     pub commands: u64,
     /// Lines of the clients' history.
     pub history_lines: u64,
+    /// Answers to somebody with a token.
+    pub token_reads: u64,
     /// Payments in the provider's ledger.
     pub ledger_entries: u64,
     /// Lines of our own ledger.
@@ -158,6 +163,7 @@ impl fmt::Display for Report {
             timers,
             commands,
             history_lines,
+            token_reads,
             ledger_entries,
             ledger_lines,
             readings,
@@ -166,6 +172,7 @@ impl fmt::Display for Report {
             out,
             "looked at {orders} orders, {payments} payments, {food_points} food points, {events} events, \
              {documents} documents, {timers} timers, {commands} stored answers, {history_lines} lines of history, \
+             {token_reads} reads with a token, \
              {ledger_entries} payments at the provider, {ledger_lines} lines of our ledger, {readings} readings"
         )
     }

@@ -16,13 +16,14 @@ use super::books::{self, taken};
 use super::collect::{CHUNK, Chunk, Database, KeptProfile, Stores};
 use super::documents::{Stored, folded};
 use super::findings::{Breach, Invariant, Report};
+use super::freshness;
 use super::keys::{self, Effects, Sent};
 use super::lateness::{self, Moment};
 use super::money::{self, Account, Claim};
 use super::orders::{self, Standing};
 use super::readers::{self, Behind, Keeps, READERS, Reader, Versions};
 use super::stock;
-use crate::client::history;
+use crate::client::history::{self, Entry};
 
 /// How often it is looked whether they have.
 const POLL: Duration = Duration::from_millis(200);
@@ -77,11 +78,18 @@ struct Pass<'a> {
 impl Pass<'_> {
     fn read_history(&mut self) -> Result<()> {
         for line in history::read(&self.stores.history)? {
-            let line = line?;
-            self.report.checked.history_lines += 1;
-            self.acknowledged
-                .extend(keys::acknowledged_order(&line).map(str::to_owned));
-            keys::gather(&mut self.sent, line);
+            match line? {
+                Entry::Sent(line) => {
+                    self.report.checked.history_lines += 1;
+                    self.acknowledged
+                        .extend(keys::acknowledged_order(&line).map(str::to_owned));
+                    keys::gather(&mut self.sent, line);
+                }
+                Entry::Read(read) => {
+                    self.report.checked.token_reads += 1;
+                    self.report.add(Invariant::I6, freshness::honoured(&read));
+                }
+            }
         }
         Ok(())
     }

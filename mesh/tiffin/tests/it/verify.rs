@@ -4,7 +4,7 @@
 mod scene;
 
 use mesh_testkit::{Stage, run};
-use tiffin::client::history::Outcome;
+use tiffin::client::history::{Outcome, Read};
 use tiffin::verify::{Invariant, Report};
 
 use crate::silence::actors::{CUSTOMER, ORDER};
@@ -226,6 +226,26 @@ async fn i5_counts_personal_data_that_is_not_what_user_master_has() {
         })
         .await;
         counted_alone(&report, Invariant::I5, "somebody who is gone");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i6_counts_an_answer_that_is_older_than_its_token() {
+    run(async |stage| {
+        let shown = |version| Read {
+            read_at: jiff::Timestamp::UNIX_EPOCH,
+            path: format!("/v1/orders/{ORDER}"),
+            asked: [(ORDER.to_string(), 3)].into(),
+            shown: [(ORDER.to_string(), version)].into(),
+        };
+        let report = spoilt(stage, async |scene| {
+            scene.note(&shown(4));
+            scene.note(&shown(2));
+        })
+        .await;
+        counted_alone(&report, Invariant::I6, "showed version 2 to somebody who had seen 3");
+        assert_eq!(report.checked.token_reads, 2);
     })
     .await;
 }

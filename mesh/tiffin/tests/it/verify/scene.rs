@@ -123,7 +123,7 @@ impl Scene {
     }
 
     /// Adds a line to the clients' history.
-    pub fn note(&self, line: &Line) {
+    pub fn note(&self, line: &impl serde::Serialize) {
         use std::io::Write as _;
         let mut file = std::fs::OpenOptions::new()
             .create(true)
