@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use tempfile::TempDir;
+use tiffin::verify::Invariant;
 
 use crate::command::{Folder, Started};
 
@@ -43,7 +44,7 @@ async fn whatever_goes_wrong_every_order_ends_and_the_money_adds_up() -> Result<
     every_sort_came_about(&report["chaos"]);
     everything_adds_up(&report["chaos"]);
     let violations = report["violations"].as_object().context("it was verified")?;
-    assert_eq!(violations.len(), 8);
+    assert_eq!(violations.len(), Invariant::ALL.len());
     assert!(violations.values().all(|count| count == 0), "{report}");
     replay.ended().await
 }
