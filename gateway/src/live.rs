@@ -1,22 +1,20 @@
 //! Live streams, passed through frame by frame.
 //!
-//! Ends them cleanly when the process does, when the token does, and when the service behind falls
-//! silent; the client comes back with the last event's id and misses nothing.
+//! Ends them cleanly when the process does, when the token does, when the service behind falls silent, and when the
+//! client reads no more; the client comes back with the last event's id and misses nothing.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderValue, header};
-use http_body::Frame;
-use hyper::Error;
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use mesh_runtime::Shutdown;
-use tokio::time::{Instant, Sleep};
+use tokio::sync::mpsc;
 
 use crate::ask::Ask;
 use crate::upstream::Service;
@@ -25,6 +23,15 @@ use crate::{Answer, Gateway};
 /// Three heartbeats of the services behind, which come at least every 15 s.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 
+/// Frames that a client may leave unread: with what the connection buffers, all that it costs us.
+const UNREAD_MAX: usize = 8;
+
+/// A client that takes nothing for so long does not look at its screen.
+const STALL_MAX: Duration = Duration::from_secs(10);
+
+/// The last word: come back soon, with what was seen last.
+const FAREWELL: Bytes = Bytes::from_static(b"retry: 500\n\n");
+
 /// Follows a live route of a service.
 pub(crate) async fn follow(app: &Gateway, service: &Service, ask: Ask) -> Answer {
     let until = ask.person()?.until;
@@ -32,11 +39,13 @@ pub(crate) async fn follow(app: &Gateway, service: &Service, ask: Ask) -> Answer
         Ok(body) => body,
         Err(refusal) => return Ok(refusal),
     };
-    let mut response = Response::new(Body::new(Live {
-        body,
-        ended: Box::pin(ended(app.shutdown.clone(), until)),
-        silence: Box::pin(tokio::time::sleep(SILENCE_MAX)),
-    }));
+    let (client, frames) = mpsc::channel(UNREAD_MAX);
+    tokio::spawn(pass_on(body, client, ended(app.shutdown.clone(), until)));
+    let frames = futures::stream::unfold(frames, |mut frames: mpsc::Receiver<Bytes>| async move {
+        let frame = frames.recv().await?;
+        Some((Ok::<_, Infallible>(frame), frames))
+    });
+    let mut response = Response::new(Body::from_stream(frames));
     let event_stream = HeaderValue::from_static("text/event-stream");
     response.headers_mut().insert(header::CONTENT_TYPE, event_stream);
     Ok(response)
@@ -50,31 +59,32 @@ async fn ended(shutdown: Shutdown, until: Timestamp) {
     }
 }
 
-struct Live {
-    body: Incoming,
-    ended: Pin<Box<dyn Future<Output = ()> + Send>>,
-    silence: Pin<Box<Sleep>>,
-}
-
-impl http_body::Body for Live {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        if self.ended.as_mut().poll(context).is_ready() {
-            return Poll::Ready(None);
+/// A task of its own, since a body is not polled while its client does not read.
+async fn pass_on(mut body: Incoming, client: mpsc::Sender<Bytes>, ended: impl Future<Output = ()>) {
+    let mut ended = std::pin::pin!(ended);
+    // Where a farewell would not fall into the middle of an event.
+    let mut is_between = true;
+    loop {
+        let frame = tokio::select! {
+            () = &mut ended => break,
+            () = client.closed() => return,
+            frame = tokio::time::timeout(SILENCE_MAX, body.frame()) => frame,
+        };
+        // Silent, broken or over is the same to a client that knows how to come back.
+        let Ok(Some(Ok(frame))) = frame else { return };
+        let Ok(data) = frame.into_data() else { continue };
+        is_between = data.ends_with(b"\n\n");
+        let sent = tokio::select! {
+            () = &mut ended => break,
+            sent = client.send_timeout(data, STALL_MAX) => sent,
+        };
+        if sent.is_err() {
+            metrics::counter!("live_clients_stalled_total").increment(1);
+            return;
         }
-        match Pin::new(&mut self.body).poll_frame(context) {
-            Poll::Ready(Some(Ok(frame))) => {
-                self.silence.as_mut().reset(Instant::now() + SILENCE_MAX);
-                Poll::Ready(Some(Ok(frame)))
-            }
-            // Broken or over is the same to a client that knows how to come back.
-            Poll::Ready(Some(Err(_)) | None) => Poll::Ready(None),
-            Poll::Pending => {
-                ready!(self.silence.as_mut().poll(context));
-                Poll::Ready(None)
-            }
-        }
+    }
+    if is_between {
+        // One who has not read so far will not read this, either.
+        let _ = client.try_send(FAREWELL);
     }
 }

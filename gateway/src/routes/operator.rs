@@ -14,8 +14,8 @@ use super::OPERATOR;
 use super::account::PASSWORD_TIMEOUT;
 use crate::ask::{Ask, Tell};
 use crate::door::only;
-use crate::shapes::{Guarded, ProductState, PromotionList, PromotionState, PromotionsQuery};
-use crate::{Answer, App};
+use crate::shapes::{Guarded, ProductState, PromotionList, PromotionState, PromotionsQuery, Resume};
+use crate::{Answer, App, live};
 
 pub(super) fn routes(app: &App) -> OpenApiRouter<App> {
     let operators = OpenApiRouter::new()
@@ -27,6 +27,7 @@ pub(super) fn routes(app: &App) -> OpenApiRouter<App> {
         .routes(routes!(register_staff))
         .routes(routes!(register_courier))
         .routes(routes!(courier))
+        .routes(routes!(ops_live))
         .routes(routes!(override_order))
         .routes(routes!(hand_over));
     only(OPERATOR, app, operators)
@@ -135,6 +136,16 @@ async fn register_courier(State(app): State<App>, tell: Tell<RegisterStaff>) -> 
     responses((status = 200, description = "The courier.", body = Object)))]
 async fn courier(State(app): State<App>, _: Path<CourierId>, ask: Ask) -> Answer {
     app.services.user_info.forward(ask).await
+}
+
+/// Follow the board: orders by status, food points, couriers, and how far readers are behind
+///
+/// `snapshot` gives all of it, `change` what was and is; `positions` and `health` have no id, since nobody misses them.
+/// A sign of life comes every 2 s.
+#[utoipa::path(get, path = "/ops/live", tag = "operator", params(Resume),
+    responses((status = 200, description = "A snapshot, then every change.", body = String, content_type = "text/event-stream")))]
+async fn ops_live(State(app): State<App>, ask: Ask) -> Answer {
+    live::follow(&app, &app.services.order_info, ask).await
 }
 
 /// End an order, whatever its state

@@ -1,4 +1,4 @@
-//! Contract, keys and health: for anyone, without a token.
+//! Contract, console, keys and health: for anyone, without a token.
 
 use axum::Extension;
 use axum::extract::State;
@@ -18,11 +18,20 @@ use crate::{Answer, App};
 const PAGE_POLICY: HeaderValue =
     HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
 
+/// The console runs its own script and talks to us alone. It is a client like any other: no cookie, no special route.
+const CONSOLE_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; \
+     form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
+);
+
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(keys))
         .routes(routes!(openapi))
         .routes(routes!(docs))
+        .routes(routes!(console))
+        .routes(routes!(console_script))
+        .routes(routes!(console_style))
         .routes(routes!(livez))
         .routes(routes!(readyz))
 }
@@ -46,6 +55,30 @@ async fn openapi(Extension(contract): Extension<Contract>) -> ([(header::HeaderN
     responses((status = 200, description = "A page.", body = String, content_type = "text/html")))]
 async fn docs(Extension(contract): Extension<Contract>) -> Response {
     ([(header::CONTENT_SECURITY_POLICY, PAGE_POLICY)], Html(contract.page)).into_response()
+}
+
+/// The operators' board, for people
+#[utoipa::path(get, path = "/console", tag = "platform",
+    responses((status = 200, description = "A page.", body = String, content_type = "text/html")))]
+async fn console() -> Response {
+    let page = Html(include_str!("../console/page.html"));
+    ([(header::CONTENT_SECURITY_POLICY, CONSOLE_POLICY)], page).into_response()
+}
+
+/// What the board's page does
+#[utoipa::path(get, path = "/console/script.js", tag = "platform",
+    responses((status = 200, description = "A script.", body = String, content_type = "text/javascript")))]
+async fn console_script() -> ([(header::HeaderName, &'static str); 1], &'static str) {
+    let script = include_str!("../console/script.js");
+    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], script)
+}
+
+/// How the board's page looks
+#[utoipa::path(get, path = "/console/style.css", tag = "platform",
+    responses((status = 200, description = "A style sheet.", body = String, content_type = "text/css")))]
+async fn console_style() -> ([(header::HeaderName, &'static str); 1], &'static str) {
+    let style = include_str!("../console/style.css");
+    ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], style)
 }
 
 /// Whether the process lives

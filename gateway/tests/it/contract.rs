@@ -17,6 +17,9 @@ pub const ROUTES: &str = "
     *                                 GET    /.well-known/jwks.json
     *                                 GET    /openapi.json
     *                                 GET    /docs
+    *                                 GET    /console
+    *                                 GET    /console/script.js
+    *                                 GET    /console/style.css
     *                                 GET    /livez
     *                                 GET    /readyz
     customer,kitchen,courier,operator GET    /v1/me
@@ -76,6 +79,7 @@ pub const ROUTES: &str = "
     operator                          POST   /v1/food-points/{id}/staff
     operator                          POST   /v1/couriers
     operator                          GET    /v1/couriers/{id}
+    operator                          GET    /v1/ops/live
     operator                          POST   /v1/orders/{id}/override
     operator                          POST   /v1/deliveries/{id}/hand-over
 ";

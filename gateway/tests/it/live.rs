@@ -11,6 +11,7 @@ use http_body_util::BodyExt as _;
 use mesh_contracts::id::UserId;
 use mesh_contracts::user::Role;
 use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
 
 use crate::site::{Site, get, refusal};
 
@@ -26,11 +27,15 @@ fn follow(site: &Site) -> broadcast::Sender<&'static str> {
     let source = sender.clone();
     site.answer("order-info", move |_| {
         let frames = futures::stream::unfold(source.subscribe(), |mut frames| async move {
-            let frame: Frame = match frames.recv().await.ok()? {
-                "break" => Err(std::io::ErrorKind::ConnectionReset.into()),
-                text => Ok(Bytes::from_static(text.as_bytes())),
-            };
-            Some((frame, frames))
+            loop {
+                let frame: Frame = match frames.recv().await {
+                    Ok("break") => Err(std::io::ErrorKind::ConnectionReset.into()),
+                    Ok(text) => Ok(Bytes::from_static(text.as_bytes())),
+                    Err(RecvError::Lagged(_)) => continue,
+                    Err(RecvError::Closed) => return None,
+                };
+                return Some((frame, frames));
+            }
         });
         let greeting = futures::stream::once(async { Frame::Ok(Bytes::from_static(b": hello\n\n")) });
         Response::builder()
@@ -82,6 +87,7 @@ async fn a_shutdown_ends_live_streams_at_once_and_cleanly() {
     assert!(next(&mut body).await.is_some());
     let started = Instant::now();
     site.shutdown.trigger();
+    assert_eq!(next(&mut body).await.unwrap(), "retry: 500\n\n");
     assert_eq!(next(&mut body).await, None);
     assert!(started.elapsed() < Duration::from_secs(1));
 }
@@ -109,6 +115,7 @@ async fn a_stream_ends_with_the_token_it_was_opened_with() {
         .access_token(&UserId::new_v7(), Role::Customer, &[], Duration::from_secs(2));
     let mut body = site.public().open(get(LIVE, &token)).await.into_body();
     assert!(next(&mut body).await.is_some());
+    assert_eq!(next(&mut body).await.unwrap(), "retry: 500\n\n");
     assert_eq!(next(&mut body).await, None);
 }
 
@@ -140,4 +147,40 @@ async fn a_client_that_leaves_takes_the_inner_stream_with_it() {
         events.receiver_count() == 0
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_farewell_does_not_fall_into_the_middle_of_an_event() {
+    let site = Site::start().await;
+    let events = follow(&site);
+    let mut body = site
+        .public()
+        .open(get(LIVE, &site.token(Role::Customer)))
+        .await
+        .into_body();
+    assert!(next(&mut body).await.is_some());
+    events.send("id: g-8\ndat").unwrap();
+    assert!(next(&mut body).await.is_some());
+    site.shutdown.trigger();
+    assert_eq!(next(&mut body).await, None);
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_is_let_go_with_all_it_costs() {
+    let site = Site::start().await;
+    let events = follow(&site);
+    let unread = site.public().open(get(LIVE, &site.token(Role::Customer))).await;
+    assert_eq!(events.receiver_count(), 1);
+    let event: &'static str = Box::leak(format!("data: {}\n\n", "x".repeat(256 * 1024)).into_boxed_str());
+    let started = Instant::now();
+    while events.receiver_count() > 0 {
+        assert!(started.elapsed() < Duration::from_secs(40), "it still costs something");
+        let _ = events.send(event);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(
+        started.elapsed() > Duration::from_secs(5),
+        "one who pauses is not let go"
+    );
+    drop(unread);
 }

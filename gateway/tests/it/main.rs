@@ -2,6 +2,7 @@
 
 mod access;
 mod composition;
+mod console;
 mod contract;
 mod doors;
 mod input;

@@ -1,5 +1,7 @@
 //! What customers, kitchens, couriers and operators may ask.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
@@ -7,12 +9,13 @@ use axum::routing::get;
 use http::HeaderMap;
 use mesh_contracts::api::HistoryEntry;
 use mesh_contracts::id::{DeliveryId, FoodPointId, OrderId};
+use mesh_contracts::order::Status;
 use mesh_contracts::user::Role;
 use mesh_identity::Caller;
 use mesh_identity::peer::{self, GATEWAY};
 use mesh_projection::control;
 use mesh_projection::freshness::Fresh;
-use mesh_projection::{RESUME_HEADER, Read, View};
+use mesh_projection::{Live, RESUME_HEADER, Read, View};
 use mesh_runtime::extract::{Path, Query};
 use mesh_runtime::json::Json;
 use mesh_runtime::{Problem, server};
@@ -21,7 +24,9 @@ use serde_json::Value;
 
 use crate::App;
 use crate::past::AsOf;
-use crate::projector::{COURIER, CUSTOMER, Deliveries, OrderDocument, Orders, POINT, topic};
+use crate::projector::{
+    COURIER, CUSTOMER, Couriers, Deliveries, Kitchens, OrderDocument, Orders, POINT, STATUS, topic,
+};
 use crate::view::{self, ActiveCourier, Listed};
 
 /// Documents on one page of a list unless asked otherwise: a screenful.
@@ -31,6 +36,8 @@ const PAGE_MAX: usize = 100;
 
 /// Who has views built anew: the command line.
 const OPERATORS: &[&str] = &["tiffin"];
+/// An operator's screen must say within five seconds that it is not live any more, so silence is shorter there.
+const OPS_HEARTBEAT_PERIOD: Duration = Duration::from_secs(2);
 
 /// Everything this service answers.
 pub fn router(app: App) -> Router {
@@ -43,6 +50,7 @@ pub fn router(app: App) -> Router {
         .route("/food-points/{id}/live", get(point_live))
         .route("/couriers/me/jobs", get(jobs))
         .route("/couriers/me/live", get(courier_live))
+        .route("/ops/live", get(ops_live))
         .layer(peer::allow(&[GATEWAY]));
     let services = Router::new()
         .route("/deliveries/{id}/active-courier", get(active_courier))
@@ -159,7 +167,25 @@ async fn courier_live(
 ) -> Result<Response, Problem> {
     caller.require(Role::Courier)?;
     let topic = topic::courier(caller.subject.courier());
-    app.live::<Deliveries>(topic, &headers, |read| view::job(&read)).await
+    let live = app
+        .projection
+        .live(topic)
+        .showing::<Deliveries>(|read| view::job(&read));
+    app.open(live, &headers).await
+}
+
+async fn ops_live(State(app): State<App>, caller: Caller, headers: HeaderMap, _: Fresh) -> Result<Response, Problem> {
+    caller.require(Role::Operator)?;
+    let open = Status::ALL.into_iter().filter(|status| !status.is_terminal());
+    let live = app
+        .projection
+        .live(topic::OPS)
+        .calling("change")
+        .beating(OPS_HEARTBEAT_PERIOD)
+        .counting::<Orders>(STATUS, open.map(Status::as_str))
+        .showing::<Kitchens>(|read| view::kitchen(&read))
+        .showing::<Couriers>(|read| view::courier(&read));
+    app.open(live, &headers).await
 }
 
 async fn active_courier(State(app): State<App>, Path(id): Path<DeliveryId>) -> Result<Json<ActiveCourier>, Problem> {
@@ -194,19 +220,19 @@ impl App {
 
     async fn live_orders(&self, topic: String, headers: &HeaderMap, caller: Caller) -> Result<Response, Problem> {
         let signer = self.signer.clone();
+        let role = caller.role;
         let show = move |read: Read<OrderDocument>| view::order(&read.doc, &caller, &signer);
-        self.live::<Orders>(topic, headers, show).await
+        let live = self.projection.live(topic).showing::<Orders>(show);
+        let live = match role {
+            Role::Operator => live,
+            Role::Customer | Role::Kitchen | Role::Courier => live.editing(move |data| view::event(data, role)),
+        };
+        self.open(live, headers).await
     }
 
-    async fn live<V: View>(
-        &self,
-        topic: String,
-        headers: &HeaderMap,
-        show: impl Fn(Read<V::Doc>) -> Value + Send + Sync + 'static,
-    ) -> Result<Response, Problem> {
+    async fn open(&self, live: Live, headers: &HeaderMap) -> Result<Response, Problem> {
         let seen = headers.get(RESUME_HEADER).and_then(|seen| seen.to_str().ok());
-        let shutdown = self.shutdown.clone();
-        Ok(self.projection.live::<V>(topic, seen, shutdown, show).await?)
+        Ok(live.open(seen, self.shutdown.clone()).await?)
     }
 }
 

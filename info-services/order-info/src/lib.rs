@@ -6,6 +6,8 @@ pub mod past;
 pub mod projector;
 pub mod view;
 
+pub mod passing;
+
 pub mod http;
 
 pub mod config;
@@ -26,7 +28,7 @@ pub struct App {
     pub signer: Signer,
     /// The masters' own memory.
     pub feeds: Feeds,
-    /// Business time.
+    /// Positions and estimates are in business time.
     pub clock: Clock,
     /// Live streams end with it.
     pub shutdown: Shutdown,

@@ -8,7 +8,7 @@ use mesh_runtime::admin::{self, Ready};
 use mesh_runtime::process::{self, Command, endless};
 use mesh_runtime::{Settings, Shutdown, server, telemetry};
 use order_info::config::Config;
-use order_info::{App, NAME, http as routes, projector};
+use order_info::{App, NAME, http as routes, passing, projector};
 
 fn main() -> anyhow::Result<()> {
     process::run(start())
@@ -45,9 +45,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let projecting = projector::run(&projection, &bus, &shutdown);
     let ready = Ready::new(&["filled"]);
     tokio::try_join!(
-        server::serve(listener, mesh.server(), routes::router(app), shutdown.clone()),
+        server::serve(listener, mesh.server(), routes::router(app.clone()), shutdown.clone()),
         admin::serve(admin_listener, ready.clone(), shutdown.clone()),
         endless(projecting),
+        endless(passing::run(&app, &bus)),
         endless(projection.listen(shutdown.clone())),
         endless(projection.tell_filled(ready, shutdown)),
     )?;

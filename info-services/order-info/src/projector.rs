@@ -6,9 +6,12 @@ use jiff::Timestamp;
 use mesh_bus::Bus;
 use mesh_contracts::envelope::Envelope;
 use mesh_contracts::id::{CourierId, DeliveryId, FoodPointId, OrderId};
+use mesh_contracts::ops::{CourierMark, KitchenMark, OrderMark};
 use mesh_contracts::subject::Context;
 use mesh_contracts::view;
+use mesh_contracts::view::courier::Courier;
 use mesh_contracts::view::delivery::Delivery;
+use mesh_contracts::view::kitchen::Kitchen;
 use mesh_contracts::view::order::{Order, Ticket};
 use mesh_projection::{BoxError, Placement, Projection, View};
 use mesh_runtime::Shutdown;
@@ -23,13 +26,25 @@ pub const POINT: &str = "point";
 /// List of a courier's open offers and jobs, the most urgent first.
 pub const COURIER: &str = "courier";
 
+/// Lists of the orders that stand somewhere, which are only counted.
+pub const STATUS: &str = "status";
+
+/// Two views of one context need a consumer each, since each has its own pace.
+const COURIERS_DURABLE: &str = "order-info-couriers";
+
 /// Live topics.
 pub mod topic {
     use super::{CourierId, FoodPointId, OrderId};
 
+    /// The operators' board.
+    pub const OPS: &str = "ops";
+
+    /// How topics of orders begin.
+    pub const ORDER: &str = "order:";
+
     /// One order.
     pub fn order(id: OrderId) -> String {
-        format!("order:{id}")
+        format!("{ORDER}{id}")
     }
 
     /// The open tickets of a food point.
@@ -43,12 +58,14 @@ pub mod topic {
     }
 }
 
-/// Keeps both views up to date until shutdown.
+/// Keeps all views up to date until shutdown.
 pub fn run(projection: &Projection, bus: &Bus, shutdown: &Shutdown) -> impl Future<Output = ()> + Send + use<> {
     let orders = projection.run::<Orders>(bus, Context::Order, "ord_", NAME, shutdown.clone());
     let deliveries = projection.run::<Deliveries>(bus, Context::Courier, "dlv_", NAME, shutdown.clone());
+    let kitchens = projection.run::<Kitchens>(bus, Context::Point, "pnt_", NAME, shutdown.clone());
+    let couriers = projection.run::<Couriers>(bus, Context::Courier, "cou_", COURIERS_DURABLE, shutdown.clone());
     async {
-        tokio::join!(orders, deliveries);
+        tokio::join!(orders, deliveries, kitchens, couriers);
     }
 }
 
@@ -79,6 +96,13 @@ impl View for Orders {
         let placement = Placement::new()
             .indexed(CUSTOMER, order.customer, order.placed_at.as_millisecond())
             .live(topic::order(doc.id));
+        let placement = match order.status.is_terminal() {
+            // Who is liable is not shown to all, so the event of an end does not give the document.
+            true => placement.whole(),
+            false => placement
+                .indexed(STATUS, order.status.as_str(), order.placed_at.as_millisecond())
+                .marked(topic::OPS, OrderMark { status: order.status }),
+        };
         match order.food_point {
             Some(point) if is_open_ticket(order) => {
                 let score = urgency(order.ready_by.or(order.deadlines.accept_by).unwrap_or(order.placed_at));
@@ -112,6 +136,45 @@ impl View for Deliveries {
                 .indexed(COURIER, courier, score)
                 .live_scored(topic::courier(courier), score)
         })
+    }
+}
+
+/// `pnt_` streams, as far as the operators' board shows them.
+pub struct Kitchens;
+
+impl View for Kitchens {
+    type Doc = Kitchen;
+    const KIND: &'static str = "kitchen";
+
+    fn fold(doc: Option<Kitchen>, event: &Envelope) -> Result<Option<Kitchen>, BoxError> {
+        let _: FoodPointId = event.stream.parse()?;
+        Ok(view::advance(doc, event, view::kitchen::fold, view::kitchen::skip)?)
+    }
+
+    fn place(doc: &Kitchen) -> Placement {
+        Placement::new()
+            .live(topic::OPS)
+            .marked(topic::OPS, KitchenMark::from(doc))
+    }
+}
+
+/// `cou_` streams.
+pub struct Couriers;
+
+impl View for Couriers {
+    type Doc = Courier;
+    const KIND: &'static str = "courier";
+
+    fn fold(doc: Option<Courier>, event: &Envelope) -> Result<Option<Courier>, BoxError> {
+        let _: CourierId = event.stream.parse()?;
+        Ok(view::advance(doc, event, view::courier::fold, view::courier::skip)?)
+    }
+
+    fn place(doc: &Courier) -> Placement {
+        match CourierMark::of(doc) {
+            Some(mark) => Placement::new().live(topic::OPS).marked(topic::OPS, mark),
+            None => Placement::new(),
+        }
     }
 }
 

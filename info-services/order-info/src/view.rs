@@ -3,8 +3,11 @@
 use mesh_contracts::api::HistoryEntry;
 use mesh_contracts::envelope::Envelope;
 use mesh_contracts::id::{AddressId, CourierId, UserId};
+use mesh_contracts::ops::{CourierMark, KitchenMark, Pin};
 use mesh_contracts::user::Role;
+use mesh_contracts::view::courier::Courier;
 use mesh_contracts::view::delivery::Delivery;
+use mesh_contracts::view::kitchen::Kitchen;
 use mesh_identity::Caller;
 use mesh_projection::{Page, Read};
 use mesh_runtime::consistency::Signer;
@@ -15,6 +18,9 @@ use crate::projector::OrderDocument;
 
 /// How the food point was chosen and what its recipes take: the chain's affair.
 const INTERNAL: [&str; 5] = ["candidates", "tried", "needs", "attempt", "hold"];
+
+/// Those of them that events have as lists.
+const LISTS: [&str; 3] = ["candidates", "needs", "considered"];
 
 /// Who bears which cost: the operators' affair and that of the kitchen that bears it.
 const COSTS: [&str; 3] = ["liable", "borne", "stopped"];
@@ -72,6 +78,32 @@ pub fn order(document: &OrderDocument, caller: &Caller, signer: &Signer) -> Valu
 /// An order as it stood once, and as `caller` may see it. Without the PIN: a courier at the door is now.
 pub fn past_order(document: &OrderDocument, caller: &Caller) -> Value {
     Value::Object(seen(document, caller))
+}
+
+/// The body of an event as somebody of this role may see it. Lists are emptied, so that it still is one.
+pub fn event(data: &mut Map<String, Value>, role: Role) {
+    if !runs_the_chain(role) {
+        for name in LISTS {
+            data.entry(name).and_modify(|list| *list = Value::Array(Vec::new()));
+        }
+    }
+    leave_out(data, &COSTS);
+}
+
+/// A food point on the operators' board.
+pub fn kitchen(read: &Read<Kitchen>) -> Value {
+    let mark = KitchenMark::from(&read.doc);
+    read.id.parse().map_or(Value::Null, |id| pin(Pin::Kitchen { id, mark }))
+}
+
+/// A courier on the operators' board.
+pub fn courier(read: &Read<Courier>) -> Value {
+    let known = read.id.parse().ok().zip(CourierMark::of(&read.doc));
+    known.map_or(Value::Null, |(id, mark)| pin(Pin::Courier { id, mark }))
+}
+
+fn pin(pin: Pin) -> Value {
+    serde_json::to_value(pin).expect("a pin has string keys")
 }
 
 /// A delivery as its courier sees it.

@@ -91,7 +91,7 @@ impl App {
             reactions::orders(&self, &inbox, drained.part(), shutdown.clone()),
             reactions::people(&self, &inbox, drained.part(), shutdown.clone()),
             reactions::deadlines(&self, drained.clone(), shutdown.clone()),
-            self.positions.keep(shutdown.clone()),
+            self.positions.keep(&bus, shutdown.clone()),
             dispatcher::follow(&self, &bus, shutdown.clone()),
             dispatcher::run(&self, drained.clone(), shutdown.clone()),
         );

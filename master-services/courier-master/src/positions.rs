@@ -1,12 +1,14 @@
-//! Where couriers are: the last position of each, written in batches, since nobody is told when one is lost.
+//! Where couriers are: the last position of each, written and told in batches, since nobody is told when one is lost.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use mesh_bus::Bus;
 use mesh_contracts::geo::Coordinates;
 use mesh_contracts::id::CourierId;
+use mesh_contracts::live::{POSITIONS, Sighting};
 use mesh_eventstore::SqlTime;
 use mesh_runtime::Shutdown;
 use sqlx::PgPool;
@@ -14,6 +16,9 @@ use tokio::sync::Notify;
 
 /// Dispatch cannot use positions any faster, and a thousand couriers make one statement.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
+
+/// Positions in one piece of news: about 100 KB.
+const TOLD_MAX: usize = 1_000;
 
 /// The newest positions. Clones share them.
 #[derive(Clone)]
@@ -48,17 +53,23 @@ impl Positions {
         self.arrived.notify_one();
     }
 
-    /// Writes what arrives, until shutdown.
-    pub async fn keep(&self, shutdown: Shutdown) {
+    /// Writes what arrives and tells whoever shows it, until shutdown.
+    pub async fn keep(&self, bus: &Bus, shutdown: Shutdown) {
         loop {
             tokio::select! {
                 () = shutdown.triggered() => return,
                 () = self.arrived.notified() => {}
             }
-            match self.flush().await {
+            let batch = std::mem::take(&mut *self.lock());
+            // Each goes its way: a broker that is away keeps nothing from dispatch, nor a database from the screens.
+            let (written, told) = tokio::join!(self.write(&batch), tell(bus, &batch));
+            match written {
                 Ok(()) => self.written.notify_one(),
                 // The next ones are newer anyway.
                 Err(err) => tracing::warn!(error = %err, "positions not written"),
+            }
+            if let Err(err) = told {
+                tracing::debug!(error = %err, "positions not told");
             }
             tokio::time::sleep(FLUSH_EVERY).await;
         }
@@ -83,8 +94,7 @@ impl Positions {
         Ok(seen.collect())
     }
 
-    async fn flush(&self) -> Result<(), sqlx::Error> {
-        let batch = std::mem::take(&mut *self.lock());
+    async fn write(&self, batch: &HashMap<CourierId, Seen>) -> Result<(), sqlx::Error> {
         let couriers: Vec<String> = batch.keys().map(ToString::to_string).collect();
         let lats: Vec<i32> = batch.values().map(|seen| seen.place.lat_e6).collect();
         let lons: Vec<i32> = batch.values().map(|seen| seen.place.lon_e6).collect();
@@ -109,4 +119,19 @@ impl Positions {
         // Nothing panics while it is held, and an old position does no harm.
         self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn tell(bus: &Bus, batch: &HashMap<CourierId, Seen>) -> Result<(), mesh_bus::BoxError> {
+    let sightings: Vec<Sighting> = batch
+        .iter()
+        .map(|(courier, seen)| Sighting {
+            courier: *courier,
+            place: seen.place,
+            at: seen.at,
+        })
+        .collect();
+    for piece in sightings.chunks(TOLD_MAX) {
+        bus.tell(POSITIONS, &piece).await?;
+    }
+    Ok(())
 }

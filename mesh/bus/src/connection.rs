@@ -125,6 +125,10 @@ impl Names {
         subject::job(&self.prefix, &self.region, queue)
     }
 
+    pub fn live_subject(&self, kind: &str) -> String {
+        subject::live(&self.prefix, &self.region, kind)
+    }
+
     pub fn durable(&self, durable: &str) -> String {
         format!("{}{durable}", self.prefix)
     }

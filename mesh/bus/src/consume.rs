@@ -106,6 +106,11 @@ impl Subscription {
         self
     }
 
+    /// The durable consumer's name, without prefix.
+    pub fn durable(&self) -> &str {
+        &self.durable
+    }
+
     /// Turns true once, when everything the broker had is handled and acknowledged.
     pub fn drained(&self) -> watch::Receiver<bool> {
         self.drained.subscribe()
@@ -128,6 +133,8 @@ pub struct ConsumerState {
     pub pending: u64,
     /// Messages delivered and not acknowledged.
     pub ack_pending: u64,
+    /// Everything up to this message of the stream is acknowledged.
+    pub acknowledged: u64,
 }
 
 impl ConsumerState {
@@ -185,6 +192,13 @@ impl Bus {
         }
     }
 
+    /// The number of a context's newest message.
+    pub async fn head(&self, context: Context) -> Result<u64, StreamsError> {
+        let stream = self.jetstream.get_stream(self.names.stream(context)).await;
+        let stream = stream.map_err(|err| StreamsError::Unavailable(err.into()))?;
+        Ok(stream.cached_info().state.last_sequence)
+    }
+
     /// Where a durable consumer stands; `None` if the broker does not know it.
     pub async fn consumer_state(&self, context: Context, durable: &str) -> Result<Option<ConsumerState>, StreamsError> {
         let stream = self
@@ -206,5 +220,6 @@ fn state_of(info: &async_nats::jetstream::consumer::Info) -> ConsumerState {
     ConsumerState {
         pending: info.num_pending,
         ack_pending: info.num_ack_pending as u64,
+        acknowledged: info.ack_floor.stream_sequence,
     }
 }

@@ -1,5 +1,6 @@
 //! Where things are: coordinates in millionths of a degree, and distances in metres.
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -111,6 +112,12 @@ impl Coordinates {
         let chord = half_lat.sin().powi(2) + lat_a.cos() * lat_b.cos() * half_lon.sin().powi(2);
         (2.0 * EARTH_RADIUS_M * chord.sqrt().min(1.0).asin()).round() as u32
     }
+}
+
+/// How long a way takes, rounded up to whole seconds.
+pub fn travel(distance_m: u32, speed_m_per_min: u32) -> SignedDuration {
+    let seconds = (u64::from(distance_m) * 60).div_ceil(u64::from(speed_m_per_min.max(1)));
+    SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX))
 }
 
 /// A country and a point in it.

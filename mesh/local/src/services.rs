@@ -118,12 +118,12 @@ pub fn bus_grants() -> Vec<Grant> {
             publish.extend(own.map(|queue| format!("job.*.{}", queue.as_str())));
             publish.push("dead.*.*".to_owned());
             if service.kind == Kind::Master {
-                publish.push("live.>".to_owned());
+                publish.push("live.*.*".to_owned());
             }
             Grant {
                 user: service.name.to_owned(),
                 publish,
-                subscribe: vec!["live.>".to_owned()],
+                subscribe: vec!["live.*.*".to_owned()],
                 no_jobs_of: Queue::ALL
                     .into_iter()
                     .filter(|queue| queue.worker() != service.name)

@@ -46,3 +46,8 @@ pub(crate) fn live(prefix: &str, topic: &str) -> String {
 pub(crate) fn lease(prefix: &str, kind: &str) -> String {
     format!("{prefix}lease:{kind}")
 }
+
+/// The last value of something ephemeral. It belongs to no generation and expires by itself.
+pub(crate) fn last(prefix: &str, name: &str) -> String {
+    format!("{prefix}last:{name}")
+}

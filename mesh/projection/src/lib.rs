@@ -21,7 +21,7 @@ mod live;
 mod read;
 
 pub use connection::{ConnectError, Projection, RedisConfig};
-pub use live::{RESUME_HEADER, Stamp};
+pub use live::{Live, RESUME_HEADER, Stamp};
 pub use read::{ListError, Page, Read, Unavailable};
 pub use view::{Placement, View, fold_all};
 

@@ -81,6 +81,9 @@ local function apply(keys, args)
   elseif not is_current then
     -- Another edition became the current one since the document was read.
     return 'gap'
+  elseif known.building and redis.call('EXISTS', prefix .. 'closing:' .. kind) == 1 then
+    -- Another will be in a moment; it is read again then.
+    return 'gap'
   end
   local key = document(prefix, edition, stream)
   local stored = redis.call('HMGET', key, 'v', 'idx')
@@ -175,9 +178,10 @@ local function lease(keys, args)
   return 1
 end
 
--- KEYS sentinel. ARGV prefix, kind, edition, wall clock in ms, limit, summary.
+-- KEYS sentinel. ARGV prefix, kind, edition, wall clock in ms, limit, summary, ms to hold news up.
 -- The current edition is complete from now on; one that was built beside it takes its place, but
--- only if no document in it is older than what readers see: else those that are.
+-- only if no document in it is older than what readers see: else those that are. Under load some
+-- always are, so news for the current one is held up while they are brought.
 local function finish(keys, args)
   local prefix, kind, edition = args[1], args[2], args[3]
   local known = editions(keys[1], kind)
@@ -187,6 +191,8 @@ local function finish(keys, args)
     return { 'done' }
   end
   if edition ~= known.building then return { 'gone' } end
+  local closing = prefix .. 'closing:' .. kind
+  if tonumber(args[7]) > 0 then redis.call('SET', closing, '1', 'PX', args[7]) end
   local dirty = prefix .. edition .. ':dirty'
   local behind = { 'behind' }
   for _, stream in ipairs(redis.call('SRANDMEMBER', dirty, args[5])) do
@@ -204,6 +210,7 @@ local function finish(keys, args)
   redis.call('HSET', keys[1], 'generation', generation, 'current:' .. kind, edition, 'filled:' .. kind, edition,
     'previous:' .. kind, known.current, 'built:' .. kind, args[6])
   redis.call('HDEL', keys[1], 'building:' .. kind, 'catching_up:' .. kind, 'progress:' .. kind)
+  redis.call('DEL', closing)
   return { 'done' }
 end
 
@@ -275,18 +282,37 @@ local function list(keys, args)
   return found
 end
 
--- KEYS sentinel. ARGV prefix, kind, topic, limit, ttl.
+-- KEYS sentinel. ARGV prefix, topic, limit, ttl, number of kinds, kinds, kinds and lists to be counted.
+-- The stamp, the counts, and the documents of each kind; no stamp while a kind is not complete.
 local function snapshot(keys, args)
-  local prefix, topic = args[1], args[3]
-  local known = editions(keys[1], args[2])
-  if not known.is_filled then return { '' } end
-  local found = { known.generation .. '-' .. last_stamp(prefix, topic, args[5]) }
-  local members = prefix .. known.current .. ':topic:' .. topic
-  for _, stream in ipairs(redis.call('ZREVRANGE', members, 0, tonumber(args[4]) - 1)) do
-    local row = redis.call('HMGET', document(prefix, known.current, stream), 'v', 'doc', 'q')
-    table.insert(found, { stream, row[1], row[2], row[3] })
+  local prefix, topic = args[1], args[2]
+  local kinds = tonumber(args[5])
+  local current, generation = {}, nil
+  local function is_complete(kind)
+    local known = editions(keys[1], kind)
+    current[kind], generation = known.current, known.generation
+    return known.is_filled
   end
-  return found
+  for i = 6, 5 + kinds do
+    if not is_complete(args[i]) then return { '', {}, {} } end
+  end
+  local counts, found = {}, {}
+  for i = 6 + kinds, #args, 2 do
+    if not is_complete(args[i]) then return { '', {}, {} } end
+    table.insert(counts, redis.call('ZCARD', prefix .. current[args[i]] .. ':' .. args[i + 1]))
+  end
+  for i = 6, 5 + kinds do
+    local kind = args[i]
+    local members = prefix .. current[kind] .. ':topic:' .. topic
+    for _, stream in ipairs(redis.call('ZREVRANGE', members, 0, tonumber(args[3]) - #found - 1)) do
+      local row = redis.call('HMGET', document(prefix, current[kind], stream), 'v', 'doc', 'q')
+      table.insert(found, { kind, stream, row[1], row[2], row[3] })
+    end
+    if #found >= tonumber(args[3]) then break end
+  end
+  generation = generation or redis.call('HGET', keys[1], 'generation')
+  if not generation then return { '', {}, {} } end
+  return { generation .. '-' .. last_stamp(prefix, topic, args[4]), counts, found }
 end
 
 -- KEYS sentinel, live stream, counter. ARGV generation, sequence number, limit.

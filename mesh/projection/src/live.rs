@@ -1,9 +1,11 @@
 //! Live topics: one subscription per process, fanned out in memory to every client.
 //!
 //! Entries are stamped by the function that writes the document. A stamp that is missing is read
-//! from the topic's capped stream, so the subscription may break at any time.
+//! from the topic's capped stream, so the subscription may break at any time. Ephemeral news goes
+//! the same way to the clients, and no other.
 
 mod client;
+mod passing;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,7 +20,7 @@ use tokio::sync::broadcast;
 use crate::connection::{Inner, Projection};
 use crate::{BoxError, keys};
 
-pub use client::RESUME_HEADER;
+pub use client::{Live, RESUME_HEADER};
 
 /// Entries that a client may be behind before it gets a fresh snapshot instead.
 const CLIENT_BACKLOG_MAX: usize = 64;
@@ -76,6 +78,8 @@ impl FromStr for Stamp {
 enum Signal {
     /// A stamped event.
     Entry(Stamp, Arc<str>),
+    /// Ephemeral news under this name: no stamp, and nobody misses it.
+    Passing(&'static str, Arc<str>),
     /// The subscription was broken or the view filled anew; something may be missing.
     Gap,
 }
@@ -110,6 +114,13 @@ impl Hub {
             // No receiver is left only while the last one leaves.
             let _ = sender.send(signal);
         }
+    }
+
+    /// The topics with this beginning that somebody listens to.
+    fn listened(&self, beginning: &str) -> Vec<String> {
+        let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        let topics = topics.keys().filter(|topic| topic.starts_with(beginning));
+        topics.cloned().collect()
     }
 
     /// Something may be missing on every topic.

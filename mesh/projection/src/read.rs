@@ -283,8 +283,8 @@ fn read<V: View>(id: &str, row: Row) -> Result<Option<Read<V::Doc>>, serde_json:
     }))
 }
 
-/// The document of a stream on a list or topic; `None` if there is none to show.
-pub(crate) fn read_listed<V: View>(stream: &str, row: Row) -> Result<Option<Read<V::Doc>>, Unavailable> {
+/// The document of a stream on a list; `None` if there is none to show.
+fn read_listed<V: View>(stream: &str, row: Row) -> Result<Option<Read<V::Doc>>, Unavailable> {
     match row.2 {
         None => read::<V>(stream, row).map_err(|err| Unavailable::because("document", err)),
         Some(_) => Ok(None),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use futures::{TryStreamExt as _, stream};
 use jiff::Timestamp;
 use mesh_bus::feed::FeedError;
 use mesh_bus::{Bus, Subscription};
@@ -17,7 +18,7 @@ use mesh_runtime::Shutdown;
 
 use crate::connection::{Inner, Shown};
 use crate::progress::{Built, Phase, Progress};
-use crate::write::{Hindrance, Standing, Voice, WriteError};
+use crate::write::{FILLS_MAX, Hindrance, Standing, Voice, WriteError};
 use crate::{BoxError, keys, library, run};
 
 /// How often a quiet view looks whether Redis still has its editions.
@@ -37,6 +38,12 @@ const LEASE: Duration = Duration::from_secs(5);
 
 /// A build that did not look for so long is gone.
 const ALIVE: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether what happened meanwhile is applied.
+const DRAIN_POLL: Duration = Duration::from_millis(50);
+
+/// News is held up for so long at most while an edition takes over, even if whoever builds it dies.
+const CLOSING: Duration = Duration::from_millis(500);
 
 /// Documents compared by the function that lets a new edition take over: it holds up all of Redis.
 const FLIP_MAX: usize = 1_000;
@@ -316,15 +323,24 @@ impl Filling<'_> {
 
     async fn while_consuming(&mut self, bus: &Bus, subscription: Subscription) -> Result<(), RefillError> {
         let (inner, shown, edition) = (self.inner, self.shown, self.edition);
-        let mut drained = subscription.drained();
+        let durable = subscription.durable().to_owned();
         let consuming = bus.consume(subscription, Shutdown::new(), |batch| {
             inner.handle(shown, batch, Voice::Quiet(edition))
         });
         let finishing = async {
             self.progress.phase = Phase::Drain;
-            while !*drained.borrow_and_update() {
+            let head = bus
+                .head(shown.context)
+                .await
+                .map_err(|err| RefillError::Bus(err.into()))?;
+            loop {
                 self.hold().await?;
-                let _ = tokio::time::timeout(LEASE / 5, drained.changed()).await;
+                let state = bus.consumer_state(shown.context, &durable).await;
+                let state = state.map_err(|err| RefillError::Bus(err.into()))?;
+                if state.is_some_and(|state| state.is_drained() || state.acknowledged >= head) {
+                    break;
+                }
+                tokio::time::sleep(DRAIN_POLL).await;
             }
             // From here on the function notes what is written behind our back.
             let dirty = format!("{}{edition}:dirty", inner.prefix);
@@ -372,18 +388,19 @@ impl Filling<'_> {
             let (streams, heads): (Vec<String>, Vec<u64>) = heads.into_iter().unzip();
             let have = self.inner.versions(self.shown, self.edition, &streams).await?;
             self.progress.compared += streams.len() as u64;
-            for ((stream, head), (version, is_quarantined)) in streams.into_iter().zip(heads).zip(have) {
-                if version < head && !is_quarantined {
-                    self.catch_up(&stream, version).await?;
-                }
-            }
+            let all = streams.into_iter().zip(heads).zip(have);
+            let behind = all.filter(|((_, head), (version, is_quarantined))| version < head && !is_quarantined);
+            self.catch_up(behind.map(|((stream, _), (version, _))| (stream, version)))
+                .await?;
             self.hold().await?;
         }
     }
 
     /// Takes over, once no document is older than what readers see.
     async fn finish(&mut self) -> Result<(), RefillError> {
-        loop {
+        for attempt in 0.. {
+            // First without, so that few documents are left to be brought meanwhile.
+            let closing = if attempt == 0 { Duration::ZERO } else { CLOSING };
             let built = serde_json::to_string(&self.built()).expect("numbers and names are JSON");
             let mut cmd = self.inner.fcall(library::FINISH);
             cmd.arg(&self.inner.prefix)
@@ -391,28 +408,31 @@ impl Filling<'_> {
                 .arg(self.edition)
                 .arg(Timestamp::now().as_millisecond())
                 .arg(FLIP_MAX)
-                .arg(built);
+                .arg(built)
+                .arg(closing.as_millis());
             let mut behind: Vec<String> = self.inner.write(&cmd).await?;
             match behind.first().map(String::as_str) {
                 Some("done") => return Ok(()),
                 Some("behind") => {}
                 _ => return Err(WriteError::Gone.into()),
             }
-            for stream in behind.drain(1..) {
-                let have = self
-                    .inner
-                    .versions(self.shown, self.edition, std::slice::from_ref(&stream))
-                    .await?;
-                let version = have.first().map_or(0, |(version, _)| *version);
-                self.catch_up(&stream, version).await?;
-            }
+            let behind = behind.split_off(1);
+            let have = self.inner.versions(self.shown, self.edition, &behind).await?;
+            let versions = have.into_iter().map(|(version, _)| version);
+            self.catch_up(behind.into_iter().zip(versions)).await?;
             self.hold().await?;
         }
+        unreachable!("attempts are not counted to their end")
     }
 
-    async fn catch_up(&self, stream: &str, version: u64) -> Result<(), RefillError> {
-        let events = self.inner.feeds.after(stream, version).await?;
-        self.fill(events).await
+    /// Brings documents that stand at these versions to where their masters are.
+    async fn catch_up(&self, behind: impl IntoIterator<Item = (String, u64)>) -> Result<(), RefillError> {
+        stream::iter(behind.into_iter().map(Ok))
+            .try_for_each_concurrent(FILLS_MAX, |(stream, version)| async move {
+                let events = self.inner.feeds.after(&stream, version).await?;
+                self.fill(events).await
+            })
+            .await
     }
 
     async fn fill(&self, events: Vec<Envelope>) -> Result<(), RefillError> {

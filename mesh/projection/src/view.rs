@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 use mesh_contracts::envelope::Envelope;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
 
 use crate::{BoxError, keys};
 
@@ -43,6 +44,8 @@ pub fn fold_all<V: View>(events: &[Envelope]) -> Result<Option<V::Doc>, BoxError
 pub struct Placement {
     indexes: Vec<(&'static str, String, i64)>,
     topics: Vec<(String, i64)>,
+    marks: Vec<(String, Json)>,
+    is_whole: bool,
 }
 
 impl Placement {
@@ -70,6 +73,21 @@ impl Placement {
         self
     }
 
+    /// On a live topic as this mark alone: announced there when the mark changes, and then as what it was and is
+    /// instead of as an event. Not part of the topic's snapshot unless it is [`live`](Self::live) there, too, which
+    /// then announces no events.
+    pub fn marked(mut self, topic: impl Into<String>, mark: impl Serialize) -> Self {
+        let mark = serde_json::to_value(mark).expect("a mark has string keys and finite numbers");
+        self.marks.push((topic.into(), mark));
+        self
+    }
+
+    /// Announced with the whole document, since not everyone is shown enough of the events to fold them.
+    pub fn whole(mut self) -> Self {
+        self.is_whole = true;
+        self
+    }
+
     /// Sorted set, within the edition → score.
     fn entries(&self) -> BTreeMap<String, String> {
         let indexes = self
@@ -83,8 +101,19 @@ impl Placement {
         indexes.chain(topics).collect()
     }
 
-    fn topics(&self) -> impl Iterator<Item = String> + '_ {
-        self.topics.iter().map(|(topic, _)| topic.clone())
+    /// Topics that hear every event.
+    fn topics(&self) -> impl Iterator<Item = &str> {
+        let topics = self.topics.iter().map(|(topic, _)| topic.as_str());
+        topics.filter(|topic| self.mark(topic).is_none())
+    }
+
+    fn is_on(&self, topic: &str) -> bool {
+        self.topics().any(|known| known == topic)
+    }
+
+    fn mark(&self, topic: &str) -> Option<&Json> {
+        let mut marks = self.marks.iter();
+        marks.find(|(known, _)| known == topic).map(|(_, mark)| mark)
     }
 }
 
@@ -97,9 +126,12 @@ pub(crate) struct Folded {
     pub announcements: Vec<Announcement>,
 }
 
-/// An event for the live topics that hear of it.
+/// What some live topics hear of an event.
 #[derive(Serialize)]
 pub(crate) struct Announcement {
+    /// Of the event.
+    #[serde(skip)]
+    pub version: u64,
     pub topics: BTreeSet<String>,
     pub text: String,
 }
@@ -157,10 +189,8 @@ impl<V: View> AnyView for Of<V> {
                 continue;
             }
             let next = place(&doc);
-            announcements.push(Announcement {
-                topics: placement.topics().chain(next.topics()).collect(),
-                text: announce(event),
-            });
+            announcements.extend(events_for_topics::<V>(event, &placement, &next, doc.as_ref()));
+            announcements.extend(marks_for_topics::<V>(event, &placement, &next));
             placement = next;
         }
         let folded = events.last().map(|event| Folded {
@@ -198,27 +228,91 @@ pub(crate) fn parse<D: DeserializeOwned>(stored: &str) -> Result<Option<D>, serd
     }
 }
 
-fn to_json<D: Serialize>(doc: &D) -> String {
+fn to_json(doc: &impl Serialize) -> String {
     serde_json::to_string(doc).expect("a document has string keys and finite numbers")
 }
 
-/// What a live stream's client reads of an event.
+/// What a live stream's client reads of an event; the document is still as Redis has it, under its kind.
 #[derive(Serialize)]
-struct LiveEvent<'a> {
+struct LiveEvent<'a, D> {
     #[serde(rename = "type")]
     event_type: &'a str,
     stream: &'a str,
     version: u64,
     at: jiff::Timestamp,
-    data: &'a serde_json::Value,
+    data: &'a Json,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    left: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    document: Option<BTreeMap<&'static str, &'a D>>,
 }
 
-fn announce(event: &Envelope) -> String {
-    to_json(&LiveEvent {
-        event_type: &event.event_type,
-        stream: &event.stream,
-        version: event.version,
-        at: event.at,
-        data: &event.data,
-    })
+/// What changed about something that a topic shows as a mark.
+#[derive(Serialize)]
+struct Turn<'a> {
+    kind: &'static str,
+    stream: &'a str,
+    version: u64,
+    at: jiff::Timestamp,
+    was: Option<&'a Json>,
+    is: Option<&'a Json>,
+}
+
+/// Topics that it joins hear the document, those that it leaves that it does; the others just the event.
+fn events_for_topics<V: View>(
+    event: &Envelope,
+    before: &Placement,
+    after: &Placement,
+    doc: Option<&V::Doc>,
+) -> Vec<Announcement> {
+    let mut announcements: Vec<Announcement> = Vec::with_capacity(1);
+    let topics: BTreeSet<&str> = before.topics().chain(after.topics()).collect();
+    for topic in topics {
+        let left = !after.is_on(topic);
+        let is_whole = !left && (after.is_whole || !before.is_on(topic));
+        let text = to_json(&LiveEvent {
+            event_type: &event.event_type,
+            stream: &event.stream,
+            version: event.version,
+            at: event.at,
+            data: &event.data,
+            left,
+            document: doc.filter(|_| is_whole).map(|doc| BTreeMap::from([(V::KIND, doc)])),
+        });
+        match announcements.iter_mut().find(|known| known.text == text) {
+            Some(known) => drop(known.topics.insert(topic.to_owned())),
+            None => announcements.push(Announcement {
+                version: event.version,
+                topics: BTreeSet::from([topic.to_owned()]),
+                text,
+            }),
+        }
+    }
+    announcements
+}
+
+fn marks_for_topics<V: View>(event: &Envelope, before: &Placement, after: &Placement) -> Vec<Announcement> {
+    let topics: BTreeSet<&str> = before
+        .marks
+        .iter()
+        .chain(&after.marks)
+        .map(|(topic, _)| topic.as_str())
+        .collect();
+    let turned = topics
+        .into_iter()
+        .filter(|topic| before.mark(topic) != after.mark(topic));
+    turned
+        .map(|topic| Announcement {
+            version: event.version,
+            topics: BTreeSet::from([topic.to_owned()]),
+            text: to_json(&Turn {
+                kind: V::KIND,
+                stream: &event.stream,
+                version: event.version,
+                at: event.at,
+                was: before.mark(topic),
+                is: after.mark(topic),
+            }),
+        })
+        .collect()
 }

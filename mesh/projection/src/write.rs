@@ -4,6 +4,7 @@
 //! folded from, and a hole is filled from the owner's feed before anything behind it is written.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
@@ -17,8 +18,11 @@ use crate::{BoxError, keys, library};
 /// Rounds against other writers of the same documents. Each round one of them wins.
 const RACES_MAX: usize = 10;
 
+/// Between them: who wins is done in less, and so is an edition that takes over.
+const RACE_PAUSE: Duration = Duration::from_millis(10);
+
 /// Feeds asked at once to fill holes: they are masters, busy with orders.
-const FILLS_MAX: usize = 8;
+pub(crate) const FILLS_MAX: usize = 8;
 
 /// Entries that a live topic keeps: what a client may miss and still resume.
 pub(crate) const LIVE_ENTRIES_MAX: usize = 1_000;
@@ -136,9 +140,12 @@ impl Inner {
     ) -> Result<BTreeMap<String, Standing>, WriteError> {
         let mut standings = BTreeMap::new();
         let mut tasks = by_stream(events);
-        for _ in 0..RACES_MAX {
+        for round in 0..RACES_MAX {
             if tasks.is_empty() {
                 break;
+            }
+            if round > 0 {
+                tokio::time::sleep(RACE_PAUSE).await;
             }
             let (edition, stored) = self.stored(shown, &tasks, voice).await?;
             let drafts = self.draft(shown, tasks, stored, voice, &mut standings).await;
@@ -467,12 +474,9 @@ fn follows(version: u64, events: &[Envelope]) -> bool {
 }
 
 fn newer_than(version: u64, mut folded: Folded) -> Folded {
-    let news = folded.version.saturating_sub(version);
-    let old = folded
+    folded
         .announcements
-        .len()
-        .saturating_sub(usize::try_from(news).unwrap_or(usize::MAX));
-    folded.announcements.drain(..old);
+        .retain(|announcement| announcement.version > version);
     folded
 }
 

@@ -2,6 +2,7 @@
 //!
 //! For tests only. Knows no service; panics where a program would return an error.
 
+mod browser;
 mod eventually;
 mod master;
 mod process;
@@ -12,6 +13,7 @@ pub mod certificates;
 pub mod gateway;
 pub mod strangers;
 
+pub use browser::Browser;
 pub use eventually::{eventually, eventually_in};
 pub use gateway::{Answer, Gateway};
 pub use master::{Log, Master};

@@ -13,6 +13,7 @@ pub mod lateness;
 pub mod money;
 pub mod orders;
 pub mod readers;
+pub mod stamps;
 pub mod stock;
 
 mod pass;
@@ -47,6 +48,8 @@ What is counted, and what is read for it:
   I5   documents that are not the fold of their events
        (every master: events; Redis: every document of every info service)
   I6   answers to somebody with a consistency token that are older than the token
+       (history.jsonl)
+  I7   live streams on which a client heard something twice, backwards or not at all
        (history.jsonl)
   I8   deadlines that passed more than 30 s (wall time) ago without an action
        (every master: timers)

@@ -1,11 +1,11 @@
 //! Orders and deliveries in named states.
 
 use jiff::{SignedDuration, Timestamp};
-use mesh_contracts::delivery;
 use mesh_contracts::geo::{Coordinates, Country, Place};
 use mesh_contracts::id::{AddressId, CourierId, FoodPointId, IngredientId, OrderId, ProductId, UserId};
 use mesh_contracts::money::{Currency, Money};
 use mesh_contracts::order::{Candidate, Destination, Event, Kind, Method, Need, Placed, Proof, Quote, QuoteLine};
+use mesh_contracts::{courier, delivery, point};
 use uuid::Uuid;
 
 /// Noon, some day.
@@ -181,4 +181,45 @@ pub fn delivered(courier: CourierId) -> delivery::Event {
         courier,
         proof: Proof::Pin,
     }
+}
+
+pub fn picked_up(courier: CourierId, eta: Timestamp) -> delivery::Event {
+    delivery::Event::PickedUp { courier, eta }
+}
+
+pub fn registered(name: &str) -> point::Event {
+    point::Event::Registered {
+        settings: point::Settings {
+            name: name.into(),
+            place: destination().place,
+            kinds: vec![Kind::Delivery],
+            radius_m: 5_000,
+            pool: 8,
+            auto_accept: false,
+            hours: Vec::new(),
+            utc_offset_minutes: 60,
+        },
+    }
+}
+
+pub fn hold_held(order: OrderId) -> point::Event {
+    point::Event::HoldHeld {
+        order,
+        attempt: 1,
+        needs: needs(),
+        expires_at: after(30),
+    }
+}
+
+pub fn hold_consumed(order: OrderId) -> point::Event {
+    point::Event::HoldConsumed { order, attempt: 1 }
+}
+
+pub fn on_shift() -> [courier::Event; 2] {
+    [
+        courier::Event::Registered {
+            country: destination().place.country,
+        },
+        courier::Event::ShiftStarted { speed_m_per_min: 320 },
+    ]
 }

@@ -17,7 +17,7 @@ pub struct Client {
 }
 
 /// One event with its stamp.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     pub id: String,
     pub name: String,
@@ -33,7 +33,20 @@ impl Client {
         }
     }
 
-    /// The next event, past heartbeats.
+    /// The next ephemeral news of this name, past everything else.
+    pub async fn passing(&mut self, name: &str) -> Value {
+        loop {
+            let block = self.block().await.expect("the stream goes on");
+            let mut lines = block.lines();
+            if lines.next() == Some(&format!("event: {name}"))
+                && let Some(data) = lines.next().and_then(|line| line.strip_prefix("data:"))
+            {
+                return serde_json::from_str(data).expect("JSON");
+            }
+        }
+    }
+
+    /// The next event, past heartbeats and what passes. May be dropped while it waits.
     pub async fn next(&mut self) -> Event {
         loop {
             let block = self.block().await.expect("the stream goes on");

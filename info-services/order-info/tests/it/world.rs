@@ -14,9 +14,17 @@ pub struct World {
     pub stage: Stage,
     pub orders: Master,
     pub couriers: Master,
+    pub points: Master,
     pub service: ServiceProcess,
     pub redis: RedisAccess,
     pub gateway: Gateway,
+    upstreams: String,
+}
+
+fn process(stage: &Stage, redis: &RedisAccess, upstreams: &str) -> ServiceProcess {
+    ServiceProcess::new(stage, order_info::NAME, env!("CARGO_BIN_EXE_order-info"))
+        .with_redis(redis)
+        .env("TIFFIN_UPSTREAMS", upstreams)
 }
 
 /// Runs a test on a world of its own, and fails it if an event is left that nobody has handled.
@@ -36,15 +44,16 @@ impl World {
         let stage = Stage::new();
         let orders = Master::start(&stage, Context::Order).await;
         let couriers = Master::start(&stage, Context::Courier).await;
+        let points = Master::start(&stage, Context::Point).await;
         let redis = stage.redis().await;
-        let upstreams = format!("{},{}", orders.upstream(), couriers.upstream());
-        let service = ServiceProcess::new(&stage, order_info::NAME, env!("CARGO_BIN_EXE_order-info"))
-            .with_redis(&redis)
-            .env("TIFFIN_UPSTREAMS", upstreams);
+        let upstreams = format!("{},{},{}", orders.upstream(), couriers.upstream(), points.upstream());
+        let service = process(&stage, &redis, &upstreams);
         Self {
+            upstreams,
             stage,
             orders,
             couriers,
+            points,
             gateway: Gateway::before(&service),
             service,
             redis,
@@ -57,8 +66,19 @@ impl World {
     }
 
     pub async fn listen(&self, path: &str, caller: &Caller, more: &[(HeaderName, String)]) -> sse::Client {
-        let request = question(path, caller, more);
-        let answer = self.gateway.client().stream(self.gateway.upstream(), request).await;
-        sse::Client::of(answer.expect("an answer"))
+        listen(&self.gateway, path, caller, more).await
     }
+
+    /// Another instance of the service, over the same Redis and bus.
+    pub async fn another(&self) -> ServiceProcess {
+        let mut service = process(&self.stage, &self.redis, &self.upstreams);
+        service.start().await;
+        service
+    }
+}
+
+pub async fn listen(gateway: &Gateway, path: &str, caller: &Caller, more: &[(HeaderName, String)]) -> sse::Client {
+    let request = question(path, caller, more);
+    let answer = gateway.client().stream(gateway.upstream(), request).await;
+    sse::Client::of(answer.expect("an answer"))
 }

@@ -1,6 +1,8 @@
 //! The numbers of the rules, each with its reason.
 
 use jiff::{SignedDuration, Timestamp};
+use mesh_contracts::eta::{SERVICE, SPEED_M_PER_MIN};
+use mesh_contracts::geo;
 
 /// Long enough to look at the phone at a red light, short enough that the food does not wait.
 const ANSWER_WITHIN: SignedDuration = SignedDuration::from_secs(45);
@@ -18,8 +20,6 @@ const MARGIN: SignedDuration = SignedDuration::from_mins(3);
 /// How far away a courier may be when a job is first offered. Who is farther is asked later by as much:
 /// somebody nearer may come free. Without it the worst pick-up of those days is two hours late instead of forty minutes.
 const REACH: SignedDuration = SignedDuration::from_mins(20);
-/// Parking, stairs, bell, hand-over.
-const SERVICE: SignedDuration = SignedDuration::from_mins(4);
 /// Food of one counter that is ready within this may go in one bag.
 const SAME_POINT_WITHIN: SignedDuration = SignedDuration::from_mins(5);
 /// How long a courier who passed a job is left alone with it when there is nobody else.
@@ -30,8 +30,6 @@ const RESERVE_AHEAD: SignedDuration = SignedDuration::from_mins(3);
 const JOBS_MAX: usize = 2;
 /// One may be bad luck and two a phone in the pocket; three is nobody there.
 const MISSES_MAX: u32 = 3;
-/// A courier's own bicycle.
-const SPEED_M_PER_MIN: u32 = 320;
 /// Streets are longer than the bee line by about 1.3 in cities, but speeds here are those of the bee line:
 /// they come from couriers and are measured from door to door.
 const DETOUR_PERCENT: u32 = 100;
@@ -108,9 +106,7 @@ impl Policy {
 
     /// How long a way takes, rounded up to whole seconds.
     pub fn travel(&self, distance_m: u32, speed_m_per_min: u32) -> SignedDuration {
-        let way_cm = u64::from(distance_m) * u64::from(self.detour_percent);
-        let seconds = (way_cm * 60).div_ceil(u64::from(speed_m_per_min.max(1)) * 100);
-        SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX))
+        geo::travel(distance_m.saturating_mul(self.detour_percent) / 100, speed_m_per_min)
     }
 }
 

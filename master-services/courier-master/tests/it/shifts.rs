@@ -1,7 +1,13 @@
 //! Coming and going.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use http::Method;
+use mesh_contracts::live::{POSITIONS, Sighting};
+use mesh_runtime::Shutdown;
 use serde_json::json;
+use tokio::sync::mpsc;
 
 use crate::world::{self, counter, door};
 
@@ -97,6 +103,45 @@ async fn a_person_of_another_role_becomes_no_courier() {
         let answer = world.send(Method::PUT, "/couriers/me/shift", &person, None, body).await;
         assert_eq!((answer.status, answer.kind().as_str()), (404, "not_found"));
         assert_eq!(world.written().await, (0, 0));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_shows_positions_hears_the_newest_of_each_courier_and_no_event_is_written() {
+    world::run(async |world| {
+        let (moving, staying) = (world.on_shift(door()).await, world.on_shift(door()).await);
+        let before = world.written().await;
+        let (bus, shutdown) = (world.bus_of_order_info().await, Shutdown::new());
+        let (teller, mut heard) = mpsc::unbounded_channel();
+        let hearing = tokio::spawn({
+            let shutdown = shutdown.clone();
+            async move {
+                let hear = |pieces: Vec<Sighting>| {
+                    let teller = teller.clone();
+                    async move {
+                        for piece in pieces {
+                            teller.send(piece).expect("the test listens");
+                        }
+                    }
+                };
+                bus.hear(POSITIONS, "order-info", shutdown, hear).await;
+            }
+        });
+        // What is said before somebody listens is lost, as it may be.
+        let (moving_id, staying_id) = (moving.subject.courier(), staying.subject.courier());
+        let mut seen = HashMap::new();
+        while seen.get(&moving_id) != Some(&counter()) || seen.get(&staying_id) != Some(&door()) {
+            assert_eq!(world.position(&moving, counter()).await.status, 204);
+            assert_eq!(world.position(&staying, door()).await.status, 204);
+            if let Ok(sighting) = tokio::time::timeout(Duration::from_millis(500), heard.recv()).await {
+                let sighting = sighting.expect("still listening");
+                seen.insert(sighting.courier, sighting.place);
+            }
+        }
+        assert_eq!(world.written().await, before);
+        shutdown.trigger();
+        hearing.await.expect("it ends with its process");
     })
     .await;
 }

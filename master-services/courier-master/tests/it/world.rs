@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, header};
 use jiff::{SignedDuration, Timestamp};
+use mesh_bus::Bus;
 use mesh_contracts::envelope::Envelope;
 use mesh_contracts::geo::{Coordinates, Country, Place};
 use mesh_contracts::id::{AddressId, DeliveryId, FoodPointId, OrderId, UserId};
@@ -69,6 +70,13 @@ pub async fn run_at(rate: &str, body: impl AsyncFnOnce(&mut World<'_>)) {
 }
 
 impl<'a> World<'a> {
+    /// The bus as whoever shows positions has it.
+    pub async fn bus_of_order_info(&self) -> Bus {
+        let bus = Bus::connect(self.stage.bus("order-info")).await.expect("an address");
+        bus.connected().await;
+        bus
+    }
+
     /// Migrated, started and ready.
     async fn new(stage: &'a Stage, rate: &str) -> Self {
         let orders = Master::start(stage, Context::Order).await;

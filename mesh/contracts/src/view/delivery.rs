@@ -141,6 +141,7 @@ pub struct Delivery {
     pub hand_over: Option<HandOver>,
     /// Couriers who declined, let lapse, dropped or lost this job, or were still asked when it ended: asked again only if
     /// there is nobody else.
+    #[serde(default)]
     pub passed: Vec<CourierId>,
     /// Why it was not handed over at the door.
     pub attempted_because: Option<Reason>,

@@ -38,7 +38,7 @@ pub enum Ticket {
 }
 
 /// The newest hold, as order-master knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = OrderHold)]
 #[serde(rename_all = "snake_case")]
 pub enum Hold {
@@ -47,6 +47,7 @@ pub enum Hold {
     /// Stock and slot are set aside.
     Held,
     /// Refused, timed out, given back or lost.
+    #[default]
     Gone,
 }
 
@@ -90,7 +91,7 @@ pub struct Deadlines {
     pub give_up_at: Option<Timestamp>,
 }
 
-/// An order.
+/// An order. What is the chain's affair has defaults, so that others can read and fold what they are shown of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Order {
     /// Short human number.
@@ -116,18 +117,23 @@ pub struct Order {
     /// Where to.
     pub destination: Option<Destination>,
     /// What the recipes take.
+    #[serde(default)]
     pub needs: Vec<Need>,
     /// Longest preparation time, in minutes.
     pub prep_minutes: u16,
     /// Points considered, nearest first.
+    #[serde(default)]
     pub candidates: Vec<Candidate>,
     /// The point that holds or cooks it.
     pub food_point: Option<FoodPointId>,
     /// Counts the holds asked for.
+    #[serde(default)]
     pub attempt: u32,
     /// The newest hold.
+    #[serde(default)]
     pub hold: Hold,
     /// Points that were asked and are out.
+    #[serde(default)]
     pub tried: Vec<FoodPointId>,
     /// The payment was asked for.
     pub payment_requested: bool,

@@ -18,9 +18,9 @@ use crate::supervise::{Spec, Supervisor, Tier};
 const NAME: &str = "nats";
 const ADMIN: &str = "admin";
 
-/// What every service needs of JetStream: see and make streams, read messages back, and consume.
+/// What every service needs of JetStream: see and make streams, read messages back, consume, and see who else does.
 /// Purging, deleting and changing a stream are not among it.
-const JETSTREAM: [&str; 13] = [
+const JETSTREAM: [&str; 14] = [
     "$JS.API.INFO",
     "$JS.API.STREAM.INFO.*",
     "$JS.API.STREAM.NAMES",
@@ -31,6 +31,7 @@ const JETSTREAM: [&str; 13] = [
     "$JS.API.CONSUMER.CREATE.>",
     "$JS.API.CONSUMER.DURABLE.CREATE.>",
     "$JS.API.CONSUMER.INFO.>",
+    "$JS.API.CONSUMER.LIST.*",
     "$JS.API.CONSUMER.MSG.NEXT.>",
     "$JS.API.CONSUMER.DELETE.>",
     "$JS.ACK.>",

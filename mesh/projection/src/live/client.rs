@@ -4,7 +4,8 @@
 //! own stamp; drop what is queued at or below the stamp; then follow. The client pulls: one that
 //! never reads holds a bounded queue and nothing more.
 
-use std::collections::VecDeque;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -15,15 +16,16 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use mesh_runtime::Shutdown;
 use serde::Serialize;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Signal, Stamp};
 use crate::connection::{Inner, Projection};
-use crate::read::{Read, Unavailable, read_listed};
-use crate::view::View;
+use crate::read::{Read, Unavailable};
+use crate::view::{View, parse};
 use crate::write::LIVE_TTL_S;
 use crate::{keys, library};
 
@@ -39,35 +41,110 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Told to clients when the process ends: come back soon, somewhere else.
 const CLIENT_RETRY_MS: u32 = 500;
 
-/// Documents in a snapshot; the topics of section 7 have far fewer.
-const SNAPSHOT_MAX: usize = 500;
+/// Snapshots that a client who cannot keep up is given: any more often they would be all it gets.
+const SNAPSHOT_GAP: Duration = Duration::from_secs(1);
+
+/// Documents in a snapshot: all food points and couriers of a region with room to spare. Other topics have far fewer.
+const SNAPSHOT_MAX: usize = 10_000;
 
 /// Events given to a resuming client; one that missed more gets a snapshot.
 const RESUME_MAX: usize = 500;
 
-type Show<D> = dyn Fn(Read<D>) -> Json + Send + Sync;
+/// How an entry begins the document that it brings.
+const DOCUMENT: &str = r#""document":{"#;
+
+/// Kind, stream, version, document and quarantine, as Redis has them.
+type Row = (String, String, Option<u64>, Option<String>, Option<String>);
+type Shower = dyn Fn(&str, u64, &str) -> Result<Option<Json>, serde_json::Error> + Send + Sync;
+type Editor = dyn Fn(&mut Map<String, Json>) + Send + Sync;
+
+/// A live stream that is about to be opened.
+pub struct Live {
+    inner: Arc<Inner>,
+    topic: String,
+    shows: Vec<(&'static str, Box<Shower>)>,
+    /// Names, kinds and lists.
+    counts: Vec<(&'static str, &'static str, String)>,
+    edit: Option<Box<Editor>>,
+    event: &'static str,
+    heartbeat: Duration,
+}
 
 impl Projection {
-    /// The live stream of a topic: a snapshot of its `V` documents (each as `show` gives it), then
-    /// every event. With `last_event_id`, the stamp a client saw last, only what came after it,
-    /// if that is still kept. Errors only before the first byte, if there is no snapshot to give.
-    pub async fn live<V: View>(
-        &self,
-        topic: impl Into<String>,
-        last_event_id: Option<&str>,
-        shutdown: Shutdown,
-        show: impl Fn(Read<V::Doc>) -> Json + Send + Sync + 'static,
-    ) -> Result<Response, Unavailable> {
-        let topic = topic.into();
-        let mut client: Client<V> = Client {
-            seat: Seat::take(self.inner.clone(), topic),
-            stamp: last_event_id.and_then(|id| id.trim().parse().ok()),
+    /// The live stream of a topic: a snapshot, then every event.
+    pub fn live(&self, topic: impl Into<String>) -> Live {
+        Live {
+            inner: self.inner.clone(),
+            topic: topic.into(),
+            shows: Vec::new(),
+            counts: Vec::new(),
+            edit: None,
+            event: "event",
+            heartbeat: HEARTBEAT_PERIOD,
+        }
+    }
+}
+
+impl Live {
+    /// With the topic's `V` documents, each as `show` gives it. One that `show` has nothing of is left out.
+    pub fn showing<V: View>(mut self, show: impl Fn(Read<V::Doc>) -> Json + Send + Sync + 'static) -> Self {
+        let show = move |id: &str, version, doc: &str| {
+            let doc = parse::<V::Doc>(doc)?;
+            Ok(doc.map(|doc| {
+                show(Read {
+                    id: id.into(),
+                    version,
+                    doc,
+                })
+            }))
+        };
+        self.shows.push((V::KIND, Box::new(show)));
+        self
+    }
+
+    /// With the number of `V` documents on each of these lists of `index`, by the lists' values.
+    pub fn counting<V: View>(mut self, index: &str, values: impl IntoIterator<Item = &'static str>) -> Self {
+        let counts = values
+            .into_iter()
+            .map(|value| (value, V::KIND, keys::index(index, value)));
+        self.counts.extend(counts);
+        self
+    }
+
+    /// Events go out with what `edit` leaves of their bodies.
+    pub fn editing(mut self, edit: impl Fn(&mut Map<String, Json>) + Send + Sync + 'static) -> Self {
+        self.edit = Some(Box::new(edit));
+        self
+    }
+
+    /// Entries of the topic are called so instead of `event`, since they are none.
+    pub fn calling(mut self, event: &'static str) -> Self {
+        self.event = event;
+        self
+    }
+
+    /// With a sign of life this often when nothing else is said.
+    pub fn beating(mut self, heartbeat: Duration) -> Self {
+        self.heartbeat = heartbeat;
+        self
+    }
+
+    /// Opens it. With `last_event_id`, where a client left off, only what came after it, if that is still kept;
+    /// anything else in it, also of another topic, gives a snapshot. Errors only before the first byte, if there is
+    /// no snapshot to give.
+    pub async fn open(self, last_event_id: Option<&str>, shutdown: Shutdown) -> Result<Response, Unavailable> {
+        let tag = tag(&self.topic);
+        let mut client = Client {
+            seat: Seat::take(self.inner.clone(), self.topic.clone()),
+            stamp: last_event_id.and_then(|id| stamp_of(id, tag)),
+            tag,
             ready: VecDeque::new(),
             behind: true,
             ended: false,
-            heartbeat: heartbeat(),
+            snapshot_at: None,
+            heartbeat: heartbeat(self.heartbeat),
             shutdown,
-            show: Box::new(show),
+            live: self,
         };
         client.catch_up().await?;
         let chunks = futures::stream::unfold(client, |mut client| async move {
@@ -78,8 +155,18 @@ impl Projection {
     }
 }
 
-fn heartbeat() -> Interval {
-    let mut heartbeat = tokio::time::interval_at(Instant::now() + HEARTBEAT_PERIOD, HEARTBEAT_PERIOD);
+/// What an event's id says besides its stamp: topics count alike, and the stamp of one says nothing on another.
+fn tag(topic: &str) -> u32 {
+    xxh3_64(topic.as_bytes()) as u32
+}
+
+fn stamp_of(id: &str, tag: u32) -> Option<Stamp> {
+    let (stamp, of) = id.trim().rsplit_once('-')?;
+    (u32::from_str_radix(of, 16) == Ok(tag)).then(|| stamp.parse().ok())?
+}
+
+fn heartbeat(period: Duration) -> Interval {
+    let mut heartbeat = tokio::time::interval_at(Instant::now() + period, period);
     // One is enough for a client that did not read for a while.
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     heartbeat
@@ -132,21 +219,24 @@ impl Drop for Seat {
     }
 }
 
-struct Client<V: View> {
+struct Client {
+    live: Live,
     seat: Seat,
     /// What the client has seen; `None` means that it needs a snapshot.
     stamp: Option<Stamp>,
+    /// Of the topic.
+    tag: u32,
     /// Chunks to be sent before anything else.
     ready: VecDeque<Bytes>,
     /// Something may be missing: Redis must be read before the queue is followed.
     behind: bool,
     ended: bool,
+    snapshot_at: Option<Instant>,
     heartbeat: Interval,
     shutdown: Shutdown,
-    show: Box<Show<V::Doc>>,
 }
 
-impl<V: View> Client<V> {
+impl Client {
     /// The next piece of the body; `None` at its end.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
@@ -170,6 +260,7 @@ impl<V: View> Client<V> {
             _ = self.heartbeat.tick() => self.ready.push_back(Bytes::from_static(b":\n\n")),
             signal = self.seat.recv() => match signal {
                 Ok(Signal::Entry(stamp, text)) => self.take(stamp, &text),
+                Ok(Signal::Passing(name, text)) => self.pass(name, &text),
                 Ok(Signal::Gap) => self.behind = true,
                 Err(RecvError::Lagged(_)) => {
                     metrics::counter!("live_clients_lagged_total").increment(1);
@@ -182,7 +273,12 @@ impl<V: View> Client<V> {
 
     fn take(&mut self, stamp: Stamp, text: &str) {
         match self.stamp {
-            Some(seen) if seen.is_followed_by(stamp) => self.push_event(stamp, text),
+            Some(seen) if seen.is_followed_by(stamp) => {
+                if let Err(err) = self.push_event(stamp, text) {
+                    tracing::warn!(topic = %self.seat.topic, error = %err, "live entry not understood");
+                    self.start_over();
+                }
+            }
             Some(seen) if stamp <= seen => {}
             Some(_) | None => self.behind = true,
         }
@@ -216,7 +312,11 @@ impl<V: View> Client<V> {
             None => false,
         };
         if !resumed {
+            if let Some(last) = self.snapshot_at {
+                tokio::time::sleep_until(last + SNAPSHOT_GAP).await;
+            }
             self.snapshot().await?;
+            self.snapshot_at = Some(Instant::now());
         }
         self.behind = false;
         Ok(())
@@ -240,7 +340,9 @@ impl<V: View> Client<V> {
         };
         for entry in entries.chunks_exact(2) {
             let stamp = entry[0].parse().map_err(unavailable)?;
-            self.push_event(stamp, &entry[1]);
+            if self.push_event(stamp, &entry[1]).is_err() {
+                return Ok(false);
+            }
         }
         Ok(true)
     }
@@ -249,52 +351,99 @@ impl<V: View> Client<V> {
         let inner = &self.seat.inner;
         let mut cmd = inner.fcall(library::SNAPSHOT);
         cmd.arg(&inner.prefix)
-            .arg(V::KIND)
             .arg(&self.seat.topic)
             .arg(SNAPSHOT_MAX)
-            .arg(LIVE_TTL_S);
-        let mut answer = inner
-            .read::<Vec<redis::Value>>(&cmd)
-            .await
-            .map_err(unavailable)?
-            .into_iter();
-        let stamp: String = redis::from_redis_value(answer.next().unwrap_or(redis::Value::Nil)).map_err(unavailable)?;
-        // The function has no stamp to give while the view is not complete.
-        let stamp: Stamp = stamp.parse().map_err(unavailable)?;
-        let mut documents = Vec::with_capacity(answer.len());
-        for row in answer {
-            let (stream, version, doc, quarantine): (String, _, _, _) =
-                redis::from_redis_value(row).map_err(unavailable)?;
-            let read = read_listed::<V>(&stream, (version, doc, quarantine))?;
-            documents.extend(read.map(&self.show));
+            .arg(LIVE_TTL_S)
+            .arg(self.live.shows.len());
+        for (kind, _) in &self.live.shows {
+            cmd.arg(kind);
         }
-        self.push_snapshot(stamp, documents);
+        for (_, kind, list) in &self.live.counts {
+            cmd.arg(kind).arg(list);
+        }
+        let (stamp, counts, rows): (String, Vec<u64>, Vec<Row>) = inner.read(&cmd).await.map_err(unavailable)?;
+        // The function has no stamp to give while a view is not complete.
+        let stamp: Stamp = stamp.parse().map_err(unavailable)?;
+        if rows.len() == SNAPSHOT_MAX {
+            tracing::warn!(topic = %self.seat.topic, "live snapshot has reached its limit");
+        }
+        let mut documents = Vec::with_capacity(rows.len());
+        for (kind, id, version, doc, quarantine) in rows {
+            if quarantine.is_none() {
+                let doc = doc.unwrap_or_default();
+                let shown = self.shown(&kind, &id, version.unwrap_or_default(), &doc);
+                documents.extend(shown.map_err(unavailable)?);
+            }
+        }
+        self.push_snapshot(stamp, &counts, documents);
         Ok(())
     }
 
-    fn push_snapshot(&mut self, stamp: Stamp, documents: Vec<Json>) {
+    fn shown(&self, kind: &str, id: &str, version: u64, doc: &str) -> Result<Option<Json>, serde_json::Error> {
+        let show = self.live.shows.iter().find(|(known, _)| *known == kind);
+        show.map_or(Ok(None), |(_, show)| show(id, version, doc))
+    }
+
+    fn push_snapshot(&mut self, stamp: Stamp, counts: &[u64], documents: Vec<Json>) {
         #[derive(Serialize)]
-        struct Snapshot {
+        struct Snapshot<'a> {
             stamp: String,
+            #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+            counts: BTreeMap<&'a str, u64>,
             documents: Vec<Json>,
         }
+        let names = self.live.counts.iter().map(|(name, ..)| *name);
         let snapshot = Snapshot {
-            stamp: stamp.to_string(),
+            stamp: self.id(stamp),
+            counts: names.zip(counts.iter().copied()).collect(),
             documents,
         };
         let data = serde_json::to_string(&snapshot).expect("JSON values have string keys");
         self.push(stamp, "snapshot", &data);
     }
 
-    fn push_event(&mut self, stamp: Stamp, text: &str) {
-        self.push(stamp, "event", text);
+    fn push_event(&mut self, stamp: Stamp, text: &str) -> Result<(), serde_json::Error> {
+        let text = self.dressed(text)?;
+        self.push(stamp, self.live.event, &text);
+        Ok(())
+    }
+
+    /// An entry as this client may see it.
+    fn dressed<'a>(&self, text: &'a str) -> Result<Cow<'a, str>, serde_json::Error> {
+        if self.live.edit.is_none() && !text.contains(DOCUMENT) {
+            return Ok(text.into());
+        }
+        let mut entry: Map<String, Json> = serde_json::from_str(text)?;
+        if let (Some(edit), Some(Json::Object(data))) = (&self.live.edit, entry.get_mut("data")) {
+            edit(data);
+        }
+        if let Some(Json::Object(document)) = entry.remove("document") {
+            let id = entry.get("stream").and_then(Json::as_str).unwrap_or_default();
+            let version = entry.get("version").and_then(Json::as_u64).unwrap_or_default();
+            if let Some((kind, doc)) = document.iter().next()
+                && let Some(shown) = self.shown(kind, id, version, &doc.to_string())?
+            {
+                entry.insert("document".into(), shown);
+            }
+        }
+        serde_json::to_string(&entry).map(Cow::Owned)
     }
 
     fn push(&mut self, stamp: Stamp, event: &str, data: &str) {
-        let mut chunk = String::with_capacity(data.len() + 64);
-        write!(chunk, "id: {stamp}\nevent: {event}\ndata: {data}\n\n").expect("strings take everything");
+        let id = self.id(stamp);
+        let mut chunk = String::with_capacity(data.len() + 80);
+        write!(chunk, "id: {id}\nevent: {event}\ndata: {data}\n\n").expect("strings take everything");
         self.ready.push_back(chunk.into());
         self.stamp = Some(stamp);
+    }
+
+    /// Without an id: a client that comes back asks for what follows the last event.
+    fn pass(&mut self, event: &str, data: &str) {
+        self.ready.push_back(format!("event: {event}\ndata: {data}\n\n").into());
+    }
+
+    fn id(&self, stamp: Stamp) -> String {
+        format!("{stamp}-{:08x}", self.tag)
     }
 
     fn end(&mut self) {

@@ -41,8 +41,9 @@ async fn documents_removed_aged_or_never_brought_are_mended_and_counted() {
     let show = |read: Read<Notebook>| -> Value { json!({ "id": read.id, "version": read.version }) };
     let live = world
         .projection
-        .live::<Notebooks>(format!("order:{}", id(2)), None, Shutdown::new(), show);
-    let mut client = Client::of(live.await.unwrap());
+        .live(format!("order:{}", id(2)))
+        .showing::<Notebooks>(show);
+    let mut client = Client::of(live.open(None, Shutdown::new()).await.unwrap());
     let seen = client.next().await;
     assert_eq!(seen.documents(), [(id(2), 4)]);
 

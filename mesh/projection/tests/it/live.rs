@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use mesh_projection::{Projection, Read, Unavailable};
 use mesh_runtime::Shutdown;
 use mesh_testkit::{Stage, eventually};
@@ -10,10 +12,8 @@ use crate::world::{Log, World};
 
 async fn open(projection: &Projection, topic: &str, last_event_id: Option<&str>) -> Result<Client, Unavailable> {
     let show = |read: Read<Notebook>| -> Value { json!({ "id": read.id, "version": read.version }) };
-    let response = projection
-        .live::<Notebooks>(topic, last_event_id, Shutdown::new(), show)
-        .await?;
-    Ok(Client::of(response))
+    let live = projection.live(topic).showing::<Notebooks>(show);
+    Ok(Client::of(live.open(last_event_id, Shutdown::new()).await?))
 }
 
 async fn listen(world: &World, topic: &str) -> Client {
@@ -129,14 +129,21 @@ async fn a_stamp_that_cannot_be_resumed_gives_a_fresh_snapshot() {
     }
     world.reaches(1, 1_100).await;
     let (generation, sequence) = trimmed.generation_and_sequence();
-    let of_the_future = format!("{generation}-{}", sequence + 5_000);
-    let of_another_generation = format!("{}-{}", generation - 1, sequence + 1_099);
+    let (_, topic_tag) = trimmed.id.rsplit_once('-').unwrap();
+    let of_the_future = format!("{generation}-{}-{topic_tag}", sequence + 5_000);
+    let of_another_generation = format!("{}-{}-{topic_tag}", generation - 1, sequence + 1_099);
+    let of_another_topic = format!("{generation}-{}-00000000", sequence + 1_099);
+    let of_no_topic = format!("{generation}-{}", sequence + 1_099);
     for stamp in [
         trimmed.id.as_str(),
         &of_the_future,
         &of_another_generation,
+        &of_another_topic,
+        &of_no_topic,
         "no stamp",
         "1",
+        "--",
+        "",
     ] {
         let mut client = resume(&world, &topic, stamp).await;
         assert_eq!(client.next().await.documents(), [(id(1), 1_100)], "{stamp}");
@@ -196,7 +203,9 @@ async fn a_process_that_ends_tells_its_clients_when_to_come_back() {
     let shutdown = Shutdown::new();
     let response = world
         .projection
-        .live::<Notebooks>("point:ann", None, shutdown.clone(), |read| json!(read.version))
+        .live("point:ann")
+        .showing::<Notebooks>(|read| json!(read.version))
+        .open(None, shutdown.clone())
         .await
         .unwrap();
     let mut client = Client::of(response);
@@ -240,6 +249,124 @@ async fn every_process_hears_what_another_has_written() {
         assert_eq!(here.next().await.version(), version);
         assert_eq!(there.next().await.version(), version);
     }
+}
+
+#[tokio::test]
+async fn a_stamp_is_worth_nothing_on_another_topic_even_if_both_count_alike() {
+    let world = World::new().await;
+    world.happen(&[given(1, 1, "ann")]).await;
+    world.reaches(1, 1).await;
+    let of_the_point = last_stamp(&world, "point:ann").await;
+    let of_the_order = last_stamp(&world, &format!("order:{}", id(1))).await;
+    let (stamp, _) = of_the_point.rsplit_once('-').unwrap();
+    let (_, order) = of_the_order.rsplit_once('-').unwrap();
+    let mut client = resume(&world, "point:ann", &format!("{stamp}-{order}")).await;
+    assert_eq!(client.next().await.documents(), [(id(1), 1)]);
+}
+
+#[tokio::test]
+async fn what_joins_a_topic_comes_with_its_document_and_what_leaves_says_so() {
+    let world = World::new().await;
+    let mut client = listen(&world, "point:ann").await;
+    client.next().await;
+    world
+        .happen(&[given(1, 1, "ann"), noted(1, 2), given(1, 3, "bob")])
+        .await;
+    let (joined, moved, left) = (client.next().await, client.next().await, client.next().await);
+    assert_eq!(joined.data["document"], json!({ "id": id(1), "version": 1 }));
+    assert_eq!((moved.data.get("document"), moved.data.get("left")), (None, None));
+    assert_eq!((left.data.get("document"), &left.data["left"]), (None, &json!(true)));
+}
+
+#[tokio::test]
+async fn a_mark_is_told_when_it_changes_and_otherwise_not() {
+    let world = World::new().await;
+    let live = world
+        .projection
+        .live("board")
+        .calling("change")
+        .showing::<Notebooks>(|_| json!(0));
+    let live = live.counting::<Notebooks>("holder", ["ann", "bob"]);
+    let mut client = Client::of(live.open(None, Shutdown::new()).await.unwrap());
+    assert_eq!(client.next().await.data["counts"], json!({ "ann": 0, "bob": 0 }));
+    world
+        .happen(&[
+            given(1, 1, "ann"),
+            noted(1, 2),
+            noted(1, 3),
+            given(1, 4, "bob"),
+            closed(1, 5),
+        ])
+        .await;
+    let mut turns = Vec::new();
+    for _ in 0..3 {
+        let change = client.next().await;
+        assert_eq!(
+            (change.name.as_str(), &change.data["kind"]),
+            ("change", &json!("notebook"))
+        );
+        turns.push((
+            change.data["version"].clone(),
+            change.data["was"].clone(),
+            change.data["is"].clone(),
+        ));
+    }
+    let (ann, bob) = (json!({ "holder": "ann" }), json!({ "holder": "bob" }));
+    assert_eq!(
+        turns,
+        [
+            (json!(1), Value::Null, ann.clone()),
+            (json!(4), ann, bob.clone()),
+            (json!(5), bob, Value::Null)
+        ]
+    );
+}
+
+#[tokio::test]
+async fn ephemeral_news_has_no_stamp_and_is_not_repeated() {
+    let world = World::new().await;
+    let mut client = listen(&world, "point:ann").await;
+    let snapshot = client.next().await;
+    assert_eq!(world.projection.listened("point:"), ["point:ann"]);
+    world.projection.pass("point:ann", "position", "[1,2]");
+    assert_eq!(client.block().await.as_deref(), Some("event: position\ndata: [1,2]"));
+    world.happen(&[given(1, 1, "ann")]).await;
+    assert_eq!(client.next().await.version(), 1);
+    drop(client);
+    let mut client = resume(&world, "point:ann", &snapshot.id).await;
+    assert_eq!(
+        client.next().await.version(),
+        1,
+        "the event, and nothing of what passed"
+    );
+    drop(client);
+    assert!(world.projection.listened("").is_empty());
+}
+
+#[tokio::test]
+async fn a_last_value_expires_by_itself() {
+    let world = World::new().await;
+    let names = ["at:ann".to_owned(), "at:bob".to_owned()];
+    let value = [("at:ann".to_owned(), "here".to_owned())];
+    world.projection.keep(&value, Duration::from_secs(1)).await.unwrap();
+    assert_eq!(
+        world.projection.kept(&names).await.unwrap(),
+        [Some("here".into()), None]
+    );
+    eventually("it has expired", async || {
+        let kept = world.projection.kept(&names).await.unwrap();
+        (kept == [None, None]).then_some(())
+    })
+    .await;
+    for value in 1..=4 {
+        let ttl = Duration::from_secs(60);
+        world.projection.remember("late:ann", value, 3, ttl).await.unwrap();
+    }
+    let names = ["late:ann".to_owned(), "late:bob".to_owned()];
+    assert_eq!(
+        world.projection.remembered(&names).await.unwrap(),
+        [vec![4, 3, 2], vec![]]
+    );
 }
 
 async fn last_stamp(world: &World, topic: &str) -> String {

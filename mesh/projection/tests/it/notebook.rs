@@ -48,7 +48,9 @@ impl View for Notebooks {
             .live(format!("order:{}", doc.id));
         match doc.closed {
             true => placement,
-            false => placement.live(format!("point:{}", doc.holder)),
+            false => placement
+                .live(format!("point:{}", doc.holder))
+                .marked("board", json!({ "holder": doc.holder })),
         }
     }
 }

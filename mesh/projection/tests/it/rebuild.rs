@@ -99,8 +99,8 @@ async fn readers_see_the_old_edition_until_the_new_one_is_equal() {
     let world = Arc::new(with_history().await);
     let topic = format!("order:{}", id(1));
     let show = |read: Read<Notebook>| -> Value { json!({ "id": read.id, "version": read.version }) };
-    let live = world.projection.live::<Notebooks>(&*topic, None, Shutdown::new(), show);
-    let mut client = Client::of(live.await.unwrap());
+    let live = world.projection.live(topic).showing::<Notebooks>(show);
+    let mut client = Client::of(live.open(None, Shutdown::new()).await.unwrap());
     let before = client.next().await;
 
     let done = Arc::new(AtomicBool::new(false));

@@ -23,11 +23,9 @@ pub struct Event {
 
 impl Event {
     pub fn generation_and_sequence(&self) -> (u64, u64) {
-        let (generation, sequence) = self.id.split_once('-').expect("a stamp");
-        (
-            generation.parse().expect("a number"),
-            sequence.parse().expect("a number"),
-        )
+        let mut parts = self.id.split('-').map(str::parse);
+        let mut next = || parts.next().expect("a stamp").expect("a number");
+        (next(), next())
     }
 
     /// The versions of the snapshot's documents.

@@ -32,12 +32,9 @@ async fn documents_and_live_topics_travel_over_tls() {
     projection.filled().wait_for(|filled| *filled).await.unwrap();
     assert!(projection.get::<Notebooks>(&id(1)).await.unwrap().is_some());
     let response = projection
-        .live::<Notebooks>(
-            "point:ann",
-            None,
-            shutdown.clone(),
-            |read| json!({ "id": read.id, "version": read.version }),
-        )
+        .live("point:ann")
+        .showing::<Notebooks>(|read| json!({ "id": read.id, "version": read.version }))
+        .open(None, shutdown.clone())
         .await
         .unwrap();
     let mut client = Client::of(response);

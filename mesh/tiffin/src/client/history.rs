@@ -1,5 +1,5 @@
-//! `history.jsonl`: what clients sent under which key, what was answered, what stayed unknown, and what they were shown
-//! when they brought a token.
+//! `history.jsonl`: what clients sent under which key, what was answered, what stayed unknown, what they were shown when
+//! they brought a token, and the stamps of what they heard on live streams.
 //!
 //! Holds no body that was sent and no token: only a hash of the one, so that two can be told apart.
 
@@ -111,13 +111,30 @@ fn gather(shown: &mut BTreeMap<String, u64>, body: &Value) {
     }
 }
 
+/// Something with a stamp that a client heard on a live stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Heard {
+    /// Wall time.
+    pub heard_at: Timestamp,
+    /// Names the following, across all its connections.
+    pub follower: String,
+    /// With its ids filled in.
+    pub path: String,
+    /// As it came.
+    pub stamp: String,
+    /// It was a snapshot, which begins anew.
+    pub snapshot: bool,
+}
+
 /// What a line of the file says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Entry {
+    /// Of a live stream.
+    Heard(Heard),
     /// What somebody was shown.
     Read(Read),
-    /// What somebody sent.
+    /// Of a command.
     Sent(Line),
 }
 
@@ -231,7 +248,15 @@ mod tests {
             ..line.clone()
         };
         let history = History::append_to(&path).expect("a file");
+        let heard = Heard {
+            heard_at: Timestamp::UNIX_EPOCH,
+            follower: "f".into(),
+            path: "/v1/couriers/me/live".into(),
+            stamp: "7-1-a".into(),
+            snapshot: true,
+        };
         history.note(&line);
+        history.note(&heard);
         let shown = Read {
             read_at: Timestamp::UNIX_EPOCH,
             path: "/v1/orders/ord_x".into(),
@@ -246,7 +271,12 @@ mod tests {
             .and_then(|mut file| file.write_all(b"{\"sent_at\":"))
             .expect("written");
         let entries: Result<Vec<Entry>> = read(&path).expect("readable").collect();
-        let expected = [Entry::Sent(line), Entry::Read(shown), Entry::Sent(unknown)];
+        let expected = [
+            Entry::Sent(line),
+            Entry::Heard(heard),
+            Entry::Read(shown),
+            Entry::Sent(unknown),
+        ];
         assert_eq!(entries.expect("all whole"), expected);
     }
 

@@ -8,14 +8,17 @@ use http::StatusCode;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use jiff::Timestamp;
-use mesh_contracts::envelope::EventBody;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use uuid::Uuid;
 
+use super::history::Heard;
 use super::{Call, Failure, Person, Refusal};
 use parse::Parser;
+
+pub use mesh_contracts::live::Happened;
 
 /// Two heartbeats and a half: whoever is silent for longer is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(25);
@@ -43,29 +46,6 @@ pub enum News {
     Refused(Failure),
 }
 
-/// An event as live streams show it.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Happened {
-    /// Noun and past verb.
-    #[serde(rename = "type")]
-    pub event_type: String,
-    /// Of what.
-    pub stream: String,
-    /// Its number in the stream.
-    pub version: u64,
-    /// Business time.
-    pub at: Timestamp,
-    /// Its body.
-    pub data: Value,
-}
-
-impl Happened {
-    /// The event as one of a known set; `None` if it is none of them or has another shape.
-    pub fn body<E: EventBody>(&self) -> Option<E> {
-        E::decode(&self.event_type, &self.data).ok().flatten()
-    }
-}
-
 #[derive(Deserialize)]
 struct Snapshot {
     documents: Vec<Value>,
@@ -84,6 +64,7 @@ impl Live {
             path,
             seen,
             stamp: None,
+            follower: Uuid::now_v7().to_string(),
             teller: teller.clone(),
         };
         tokio::spawn(async move {
@@ -106,6 +87,8 @@ struct Reader {
     path: String,
     seen: Option<String>,
     stamp: Option<String>,
+    /// Names this following in the history.
+    follower: String,
     teller: mpsc::Sender<News>,
 }
 
@@ -166,6 +149,16 @@ impl Reader {
         }
     }
 
+    fn note(&self, stamp: &str, snapshot: bool) {
+        self.person.api().0.history.note(&Heard {
+            heard_at: Timestamp::now(),
+            follower: self.follower.clone(),
+            path: self.path.clone(),
+            stamp: stamp.to_owned(),
+            snapshot,
+        });
+    }
+
     async fn refused(&mut self, failure: Failure) -> Ended {
         // Nobody may be listening any more.
         let _ = self.teller.send(News::Refused(failure)).await;
@@ -187,7 +180,9 @@ impl Reader {
                     "snapshot" => {
                         serde_json::from_str(&message.data).map(|snapshot: Snapshot| News::Snapshot(snapshot.documents))
                     }
-                    _ => serde_json::from_str(&message.data).map(News::Event),
+                    "event" => serde_json::from_str(&message.data).map(News::Event),
+                    // What passes is for people to look at.
+                    _ => continue,
                 };
                 match news {
                     Ok(news) => {
@@ -198,7 +193,10 @@ impl Reader {
                     Err(err) => tracing::warn!(path = self.path, error = %err, "live event is not understood"),
                 }
                 // After it was handed on: a stamp that was never taken must be asked for again.
-                self.stamp = message.id.or(self.stamp.take());
+                if let Some(stamp) = message.id {
+                    self.note(&stamp, message.event == "snapshot");
+                    self.stamp = Some(stamp);
+                }
             }
         }
         ended

@@ -85,6 +85,7 @@ pub fn expected(kind: &str, stream: &str, events: &[&Envelope]) -> Result<Option
         "product" => fold::<menu::Event, _>(events, view::product::fold, view::product::skip)?,
         "promotion" => fold::<promotion::Event, _>(events, view::promotion::fold, view::promotion::skip)?,
         "point" => fold::<point::Event, _>(events, view::point::fold, view::point::skip)?,
+        "kitchen" => fold::<point::Event, _>(events, view::kitchen::fold, view::kitchen::skip)?,
         "person" => fold::<user::Event, _>(events, view::person::fold, view::person::skip)?,
         other => return Err(FoldError::NoView(other.to_owned())),
     };

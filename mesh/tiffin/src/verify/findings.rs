@@ -17,6 +17,7 @@ pub enum Invariant {
     I4,
     I5,
     I6,
+    I7,
     I8,
     I9,
     I10,
@@ -24,13 +25,14 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::I1,
         Self::I2,
         Self::I3,
         Self::I4,
         Self::I5,
         Self::I6,
+        Self::I7,
         Self::I8,
         Self::I9,
         Self::I10,
@@ -45,6 +47,7 @@ impl Invariant {
             Self::I4 => "every order's events are a path in the table",
             Self::I5 => "every document is the fold of its events",
             Self::I6 => "no read is older than its token",
+            Self::I7 => "nothing is left out or repeated on live streams",
             Self::I8 => "nothing is past its deadline",
             Self::I9 => "one key, one effect, one answer",
             Self::I10 => "every reader stands at the head",
@@ -92,6 +95,8 @@ pub struct Checked {
     pub history_lines: u64,
     /// Answers to somebody with a token.
     pub token_reads: u64,
+    /// What clients heard on live streams.
+    pub live_news: u64,
     /// Payments in the provider's ledger.
     pub ledger_entries: u64,
     /// Lines of our own ledger.
@@ -164,6 +169,7 @@ impl fmt::Display for Report {
             commands,
             history_lines,
             token_reads,
+            live_news,
             ledger_entries,
             ledger_lines,
             readings,
@@ -173,6 +179,7 @@ impl fmt::Display for Report {
             "looked at {orders} orders, {payments} payments, {food_points} food points, {events} events, \
              {documents} documents, {timers} timers, {commands} stored answers, {history_lines} lines of history, \
              {token_reads} reads with a token, \
+             {live_news} pieces of live news, \
              {ledger_entries} payments at the provider, {ledger_lines} lines of our ledger, {readings} readings"
         )
     }

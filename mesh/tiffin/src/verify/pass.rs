@@ -22,6 +22,7 @@ use super::lateness::{self, Moment};
 use super::money::{self, Account, Claim};
 use super::orders::{self, Standing};
 use super::readers::{self, Behind, Keeps, READERS, Reader, Versions};
+use super::stamps::{self, Followers};
 use super::stock;
 use crate::client::history::{self, Entry};
 
@@ -77,8 +78,9 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     fn read_history(&mut self) -> Result<()> {
-        for line in history::read(&self.stores.history)? {
-            match line? {
+        let mut followers = Followers::new();
+        for entry in history::read(&self.stores.history)? {
+            match entry? {
                 Entry::Sent(line) => {
                     self.report.checked.history_lines += 1;
                     self.acknowledged
@@ -88,6 +90,10 @@ impl Pass<'_> {
                 Entry::Read(read) => {
                     self.report.checked.token_reads += 1;
                     self.report.add(Invariant::I6, freshness::honoured(&read));
+                }
+                Entry::Heard(heard) => {
+                    self.report.checked.live_news += 1;
+                    self.report.add(Invariant::I7, stamps::hear(&mut followers, &heard));
                 }
             }
         }

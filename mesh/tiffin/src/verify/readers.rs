@@ -50,7 +50,7 @@ const fn documents(service: &'static str, context: Context, prefix: &'static str
 }
 
 /// Everyone who reads others' events.
-pub const READERS: [Reader; 21] = [
+pub const READERS: [Reader; 23] = [
     inbox("order-master", Context::Point),
     inbox("order-master", Context::Menu),
     inbox("order-master", Context::Basket),
@@ -64,6 +64,8 @@ pub const READERS: [Reader; 21] = [
     inbox("basket-master", Context::Menu),
     documents("order-info", Context::Order, "ord_", "order"),
     documents("order-info", Context::Courier, "dlv_", "delivery"),
+    documents("order-info", Context::Point, "pnt_", "kitchen"),
+    documents("order-info", Context::Courier, "cou_", "courier"),
     documents("basket-info", Context::Basket, "bas_", "basket"),
     documents("basket-info", Context::Basket, "pay_", "payment"),
     documents("menu-info", Context::Menu, "prd_", "product"),

@@ -3,8 +3,9 @@
 
 mod scene;
 
+use jiff::Timestamp;
 use mesh_testkit::{Stage, run};
-use tiffin::client::history::{Outcome, Read};
+use tiffin::client::history::{Heard, Outcome, Read};
 use tiffin::verify::{Invariant, Report};
 
 use crate::silence::actors::{CUSTOMER, ORDER};
@@ -234,7 +235,7 @@ async fn i5_counts_personal_data_that_is_not_what_user_master_has() {
 async fn i6_counts_an_answer_that_is_older_than_its_token() {
     run(async |stage| {
         let shown = |version| Read {
-            read_at: jiff::Timestamp::UNIX_EPOCH,
+            read_at: Timestamp::UNIX_EPOCH,
             path: format!("/v1/orders/{ORDER}"),
             asked: [(ORDER.to_string(), 3)].into(),
             shown: [(ORDER.to_string(), version)].into(),
@@ -246,6 +247,27 @@ async fn i6_counts_an_answer_that_is_older_than_its_token() {
         .await;
         counted_alone(&report, Invariant::I6, "showed version 2 to somebody who had seen 3");
         assert_eq!(report.checked.token_reads, 2);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i7_counts_a_live_event_that_a_client_never_heard() {
+    run(async |stage| {
+        let report = spoilt(stage, async |scene| {
+            for (stamp, snapshot) in [("7-1-a", true), ("7-3-a", false)] {
+                scene.note(&Heard {
+                    heard_at: Timestamp::now(),
+                    follower: "f".into(),
+                    path: format!("/v1/orders/{ORDER}/live"),
+                    stamp: stamp.into(),
+                    snapshot,
+                });
+            }
+        })
+        .await;
+        counted_alone(&report, Invariant::I7, "left out");
+        assert_eq!(report.checked.live_news, 2);
     })
     .await;
 }

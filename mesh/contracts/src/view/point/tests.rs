@@ -63,6 +63,7 @@ fn folded(events: &[Event]) -> FoodPoint {
         .expect("it starts with its registration");
     assert_eq!(point.version, events.len() as u64);
     assert!(point.balances(), "{:?}", point.stock);
+    assert_eq!(kitchen_of(&point), boards(events), "the board folds the same events");
     point
 }
 
@@ -77,6 +78,45 @@ fn the_form_of_its_snapshots_is_pinned() {
     let point = folded(&[registered(), received(10), held(FIRST, 3), low, closed]);
     let form = serde_json::to_string(&(FOLD_VERSION, point)).expect("plain data");
     insta::assert_snapshot!(form, @r#"[1,{"settings":{"name":"Alexanderplatz","place":{"country":"DE","at":{"lat_e6":52521918,"lon_e6":13413215}},"kinds":["delivery"],"radius_m":5000,"pool":2,"auto_accept":false,"hours":[],"utc_offset_minutes":60},"open":false,"closed_by":"staff","misses":0,"stock":{"ing_00000000000000000000000001":{"available":7,"held":3,"consumed":0,"wasted":0,"received":10,"corrected":0,"gone":false,"low_at":5,"state":"open"}},"holds":{"ord_0000000000000000000000000b":{"attempt":1,"needs":[{"ingredient":"ing_00000000000000000000000001","quantity":3}],"state":"held","expires_at":"1970-01-01T00:00:00Z"}},"status_version":5,"version":5,"registered_at":"1970-01-01T00:00:00Z","updated_at":"1970-01-01T00:00:00Z"}]"#);
+}
+
+/// What the operators' board shows of a food point.
+type OnBoard = (String, u16, bool, Option<ClosedBy>, Vec<(OrderId, u32)>, u64);
+
+fn kitchen_of(point: &FoodPoint) -> OnBoard {
+    let holds = point.holds.iter().map(|(order, hold)| (*order, hold.attempt));
+    let FoodPoint {
+        settings,
+        open,
+        closed_by,
+        version,
+        ..
+    } = point;
+    (
+        settings.name.clone(),
+        settings.pool,
+        *open,
+        *closed_by,
+        holds.collect(),
+        *version,
+    )
+}
+
+fn boards(events: &[Event]) -> OnBoard {
+    use crate::view::kitchen;
+    let kitchen = events
+        .iter()
+        .fold(None, |kitchen, event| kitchen::fold(kitchen, event, NOON));
+    let kitchen = kitchen.expect("it starts with its registration");
+    let holds = kitchen.holds.into_iter().collect();
+    (
+        kitchen.name,
+        kitchen.pool,
+        kitchen.open,
+        kitchen.closed_by,
+        holds,
+        kitchen.version,
+    )
 }
 
 #[track_caller]
