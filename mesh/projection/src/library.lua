@@ -282,6 +282,13 @@ local function list(keys, args)
   return found
 end
 
+-- KEYS sentinel. ARGV prefix, kind, topic.
+local function members(keys, args)
+  local known = editions(keys[1], args[2])
+  if not known.current then return {} end
+  return redis.call('ZRANGE', args[1] .. known.current .. ':' .. args[3], 0, -1)
+end
+
 -- KEYS sentinel. ARGV prefix, topic, limit, ttl, number of kinds, kinds, kinds and lists to be counted.
 -- The stamp, the counts, and the documents of each kind; no stamp while a kind is not complete.
 local function snapshot(keys, args)
@@ -343,5 +350,6 @@ redis.register_function('tiffin_versions_v2', versions)
 redis.register_function('tiffin_quarantine_v2', quarantine)
 redis.register_function('tiffin_get_v2', get)
 redis.register_function('tiffin_list_v2', list)
+redis.register_function('tiffin_members_v2', members)
 redis.register_function('tiffin_snapshot_v2', snapshot)
 redis.register_function('tiffin_resume_v2', resume)

@@ -17,6 +17,7 @@ pub(crate) const VERSIONS: &str = "tiffin_versions_v2";
 pub(crate) const QUARANTINE: &str = "tiffin_quarantine_v2";
 pub(crate) const GET: &str = "tiffin_get_v2";
 pub(crate) const LIST: &str = "tiffin_list_v2";
+pub(crate) const MEMBERS: &str = "tiffin_members_v2";
 pub(crate) const SNAPSHOT: &str = "tiffin_snapshot_v2";
 pub(crate) const RESUME: &str = "tiffin_resume_v2";
 

@@ -134,6 +134,14 @@ pub async fn of_service(
     Ok(rebuilt)
 }
 
+/// The views of a service as they are.
+///
+/// # Errors
+/// When the service is away.
+pub async fn standings(running: &Running, service: &'static str) -> Result<Vec<Standing>> {
+    Asking::new(running, service)?.standings().await
+}
+
 /// One info service, asked in the command line's own name.
 struct Asking {
     client: Client,

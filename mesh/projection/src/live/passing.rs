@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::connection::Projection;
-use crate::keys;
+use crate::{keys, library};
 use crate::live::Signal;
 
 impl Projection {
@@ -21,16 +21,9 @@ impl Projection {
 
     /// The ids of the documents of this kind on a topic.
     pub async fn members(&self, topic: &str, kind: &str) -> redis::RedisResult<Vec<String>> {
-        let mut cmd = redis::cmd("ZRANGE");
-        cmd.arg(format!("{}{}", self.inner.prefix, keys::topic(topic)))
-            .arg(0)
-            .arg(-1);
-        let members: Vec<String> = self.inner.read(&cmd).await?;
-        let ids = members.iter().filter_map(|member| {
-            let id = member.strip_prefix(kind)?.strip_prefix(':')?;
-            Some(id.to_owned())
-        });
-        Ok(ids.collect())
+        let mut cmd = self.inner.fcall(library::MEMBERS);
+        cmd.arg(&self.inner.prefix).arg(kind).arg(keys::topic(topic));
+        self.inner.read(&cmd).await
     }
 
     /// Keeps the last value of each of these for so long.

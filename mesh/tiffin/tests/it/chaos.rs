@@ -31,7 +31,7 @@ const TOO_LATE_MAX: usize = 2;
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_goes_wrong_every_order_ends_and_the_money_adds_up() -> Result<()> {
     let folder = Folder::new()?;
-    let instance = instance()?;
+    let instance = instance(ORDERS, 1)?;
     let path = instance.path().to_str().context("a path in UTF-8")?;
     let arguments = [
         "replay", path, "--up", "--speed", "60", CHAOS, "--seed", SEED, "--verify", "--json",
@@ -118,8 +118,8 @@ fn amount(line: &Value, name: &str) -> i64 {
     line[name]["amount"].as_i64().expect("minor units")
 }
 
-/// An order a minute, a restaurant of its own for each quarter of an hour, and couriers enough.
-fn instance() -> Result<TempDir> {
+/// So many orders a minute, a restaurant of its own for each quarter of an hour, and couriers enough.
+pub fn instance(orders: u32, per_minute: u32) -> Result<TempDir> {
     let table = |names: &str, lines: u32, line: &dyn Fn(u32) -> String| {
         let lines: String = (0..lines).map(|index| line(index) + "\n").collect();
         format!("{names}\n{lines}")
@@ -129,9 +129,9 @@ fn instance() -> Result<TempDir> {
             "orders.txt",
             table(
                 "order\tx\ty\tplacement_time\trestaurant\tready_time",
-                ORDERS,
-                &|minute| {
-                    let nth = minute + 1;
+                orders,
+                &|index| {
+                    let (minute, nth) = (index / per_minute, index + 1);
                     let (x, y, ready) = (nth * 700 % 3000, nth * 1100 % 2500, minute + 8 + nth % 5);
                     format!("o{nth}\t{x}\t{y}\t{minute}\tr{}\t{ready}", nth % RESTAURANTS)
                 },
