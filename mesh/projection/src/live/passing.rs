@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use crate::connection::Projection;
-use crate::{keys, library};
 use crate::live::Signal;
+use crate::{keys, library};
 
 impl Projection {
     /// Tells it to everyone who listens to the topic at this process, under a name that no stamped entry has.

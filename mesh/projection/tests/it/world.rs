@@ -38,6 +38,15 @@ impl Log {
         }
     }
 
+    /// Commits the next event of a notebook.
+    pub fn append_next(&self, number: usize, event: impl FnOnce(u64) -> Envelope) -> Envelope {
+        let mut log = self.events.lock().unwrap();
+        let known = log.iter().rev().find(|event| event.stream == id(number));
+        let event = event(known.map_or(1, |event| event.version + 1));
+        log.push(event.clone());
+        event
+    }
+
     pub fn of(&self, number: usize) -> Vec<Envelope> {
         let log = self.events.lock().unwrap();
         log.iter().filter(|event| event.stream == id(number)).cloned().collect()

@@ -21,10 +21,10 @@ use tiffin::verify::collect::open_redis;
 use crate::chaos::instance;
 use crate::command::{Folder, Started};
 
-/// A quarter of an hour with two orders a minute, in a quarter of a minute: a burst in which all is done to them.
-const ORDERS: u32 = 30;
+/// Twelve minutes with two orders a minute, in eight seconds: a burst in which all is done to them.
+const ORDERS: u32 = 24;
 const PER_MINUTE: u32 = 2;
-const SPEED: &str = "60";
+const SPEED: &str = "90";
 
 /// Orders on their way before anything is done.
 const UNDER_WAY: usize = 6;
