@@ -49,7 +49,7 @@ impl Store {
 
     /// Up to `limit` events behind version `version` of `stream`, stream by stream in the order of
     /// their ids: whoever reads all of them has each stream whole and at once.
-    pub(crate) async fn page(&self, stream: &str, version: u64, limit: i64) -> Result<Vec<Envelope>, sqlx::Error> {
+    pub async fn page(&self, stream: &str, version: u64, limit: i64) -> Result<Vec<Envelope>, sqlx::Error> {
         sqlx::query(concat!(
             "select ",
             envelope_columns!(),

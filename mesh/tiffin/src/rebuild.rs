@@ -117,21 +117,26 @@ pub async fn of_service(
     let asking = Asking::new(running, service)?;
     let mut rebuilt = Vec::new();
     for before in asking.standings().await? {
-        asking.start(&before.view, rollback).await?;
-        let after = asking.follow(&before, &mut watch).await?;
-        let built = after.built.context("the service does not say how it went")?;
-        rebuilt.push(Rebuilt {
-            service,
-            view: after.view,
-            edition: after.current,
-            previous: after.previous,
-            events: built.events,
-            compared: built.compared,
-            seconds: built.duration_ms as f64 / 1_000.0,
-            events_per_s: built.events_per_s(),
-        });
+        rebuilt.push(asking.rebuild(service, &before, rollback, &mut watch).await?);
     }
     Ok(rebuilt)
+}
+
+/// The same of one of its views.
+///
+/// # Errors
+/// As [`of_service`], and when there is no such view.
+pub async fn of_view(
+    running: &Running,
+    service: &'static str,
+    view: &str,
+    mut watch: impl FnMut(&str, &Progress),
+) -> Result<Rebuilt> {
+    let asking = Asking::new(running, service)?;
+    let standings = asking.standings().await?;
+    let before = standings.iter().find(|standing| standing.view == view);
+    let before = before.with_context(|| format!("{service} has no view {view}"))?;
+    asking.rebuild(service, before, false, &mut watch).await
 }
 
 /// The views of a service as they are.
@@ -159,6 +164,28 @@ impl Asking {
 
     async fn standings(&self) -> Result<Vec<Standing>> {
         Ok(self.client.get_json(&self.upstream, "/projections").await?)
+    }
+
+    async fn rebuild(
+        &self,
+        service: &'static str,
+        before: &Standing,
+        rollback: bool,
+        watch: &mut impl FnMut(&str, &Progress),
+    ) -> Result<Rebuilt> {
+        self.start(&before.view, rollback).await?;
+        let after = self.follow(before, watch).await?;
+        let built = after.built.context("the service does not say how it went")?;
+        Ok(Rebuilt {
+            service,
+            view: after.view,
+            edition: after.current,
+            previous: after.previous,
+            events: built.events,
+            compared: built.compared,
+            seconds: built.duration_ms as f64 / 1_000.0,
+            events_per_s: built.events_per_s(),
+        })
     }
 
     async fn start(&self, view: &str, rollback: bool) -> Result<()> {
