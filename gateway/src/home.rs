@@ -44,6 +44,8 @@ struct Page<'a> {
 }
 
 pub(crate) async fn page(app: &Gateway, ask: &Ask, query: &HomeQuery) -> Answer {
+    // Each part would refuse it, and a page of missing parts says nothing.
+    app.signer.demanded(&ask.headers)?;
     let services = &app.services;
     let person = async {
         let (basket, user) = tokio::join!(

@@ -278,13 +278,23 @@ fn answers_home(site: &Site) {
 }
 
 #[tokio::test]
+async fn the_order_page_refuses_a_token_that_is_none_of_ours() {
+    let site = Site::start().await;
+    answers_home(&site);
+    let mut request = get("/v1/home?country=DE", &site.token(Role::Customer));
+    let forged = HeaderValue::from_static("W10.AAAA");
+    request.headers_mut().insert("tiffin-consistency", forged);
+    let answered = site.public().send(request).await;
+    assert_eq!(answered.problem(), (400, "consistency_token_malformed".to_owned()));
+    site.nobody_was_asked();
+}
+
+#[tokio::test]
 async fn the_order_page_is_four_answers_in_one() {
     let site = Site::start().await;
     answers_home(&site);
     let mut request = get("/v1/home?country=DE", &site.token(Role::Customer));
-    request
-        .headers_mut()
-        .insert("tiffin-consistency", HeaderValue::from_static("token"));
+    request.headers_mut().insert("tiffin-consistency", signed("ord_1", 2));
     let answered = site.public().send(request).await;
     assert_eq!(
         answered.json(),
@@ -308,7 +318,7 @@ async fn the_order_page_is_four_answers_in_one() {
     assert!(
         calls
             .iter()
-            .all(|call| call.header("tiffin-consistency") == Some("token"))
+            .all(|call| call.header("tiffin-consistency") == signed("ord_1", 2).to_str().ok())
     );
     assert!(
         calls

@@ -8,6 +8,7 @@ use mesh_contracts::id::OrderId;
 use mesh_contracts::user::Role;
 use mesh_identity::Caller;
 use mesh_identity::peer::{self, GATEWAY};
+use mesh_projection::control;
 use mesh_projection::freshness::Fresh;
 use mesh_runtime::extract::Path;
 use mesh_runtime::{Problem, server};
@@ -16,14 +17,17 @@ use crate::App;
 use crate::projector::{Baskets, Payments};
 use crate::view;
 
+/// Who has views built anew: the command line.
+const OPERATORS: &[&str] = &["tiffin"];
+
 /// Everything this service answers.
 pub fn router(app: App) -> Router {
     let people = Router::new()
         .route("/basket", get(basket))
         .route("/orders/{id}/payment", get(payment))
-        .layer(peer::allow(&[GATEWAY]))
-        .with_state(app);
-    server::with_layers(people)
+        .layer(peer::allow(&[GATEWAY]));
+    let operators = control::routes(app.projection.clone()).layer(peer::allow(OPERATORS));
+    server::with_layers(people.merge(operators).with_state(app))
 }
 
 async fn basket(State(app): State<App>, caller: Caller, fresh: Fresh) -> Result<Response, Problem> {

@@ -13,6 +13,7 @@ use mesh_contracts::id::{FoodPointId, ProductId, PromotionId};
 use mesh_contracts::user::Role;
 use mesh_identity::Caller;
 use mesh_identity::peer::{self, GATEWAY};
+use mesh_projection::control;
 use mesh_projection::freshness::Fresh;
 use mesh_runtime::extract::{Path, Query};
 use mesh_runtime::{Problem, server};
@@ -28,6 +29,9 @@ const PAGE_DEFAULT: usize = 20;
 /// And at most.
 const PAGE_MAX: usize = 100;
 
+/// Who has views built anew: the command line.
+const OPERATORS: &[&str] = &["tiffin"];
+
 /// Everything this service answers.
 pub fn router(app: App) -> Router {
     let people = Router::new()
@@ -36,9 +40,9 @@ pub fn router(app: App) -> Router {
         .route("/promotions", get(promotions))
         .route("/promotions/{id}", get(promotion))
         .route("/food-points", get(food_points))
-        .layer(peer::allow(&[GATEWAY]))
-        .with_state(app);
-    server::with_layers(people)
+        .layer(peer::allow(&[GATEWAY]));
+    let operators = control::routes(app.projection.clone()).layer(peer::allow(OPERATORS));
+    server::with_layers(people.merge(operators).with_state(app))
 }
 
 #[derive(Deserialize)]

@@ -13,6 +13,7 @@ use mesh_contracts::order::Status;
 use mesh_contracts::user::Role;
 use mesh_identity::Caller;
 use mesh_identity::peer::{self, GATEWAY};
+use mesh_projection::control;
 use mesh_projection::freshness::Fresh;
 use mesh_projection::{Live, RESUME_HEADER, Read, View};
 use mesh_runtime::extract::{Path, Query};
@@ -33,6 +34,8 @@ const PAGE_DEFAULT: usize = 20;
 /// And at most; a page of orders stays below half a megabyte.
 const PAGE_MAX: usize = 100;
 
+/// Who has views built anew: the command line.
+const OPERATORS: &[&str] = &["tiffin"];
 /// An operator's screen must say within five seconds that it is not live any more, so silence is shorter there.
 const OPS_HEARTBEAT_PERIOD: Duration = Duration::from_secs(2);
 
@@ -52,7 +55,8 @@ pub fn router(app: App) -> Router {
     let services = Router::new()
         .route("/deliveries/{id}/active-courier", get(active_courier))
         .layer(peer::allow(&["user-info"]));
-    server::with_layers(people.merge(services).with_state(app))
+    let operators = control::routes(app.projection.clone()).layer(peer::allow(OPERATORS));
+    server::with_layers(people.merge(services).merge(operators).with_state(app))
 }
 
 /// Which part of a list.

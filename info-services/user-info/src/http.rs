@@ -9,6 +9,7 @@ use mesh_contracts::id::{CourierId, DeliveryId};
 use mesh_contracts::user::Role;
 use mesh_identity::Caller;
 use mesh_identity::peer::{self, GATEWAY};
+use mesh_projection::control;
 use mesh_projection::freshness::Fresh;
 use mesh_runtime::extract::Path;
 use mesh_runtime::json::Json;
@@ -19,15 +20,18 @@ use crate::error::Error;
 use crate::projector::{Couriers, Deliveries};
 use crate::view::Courier;
 
+/// Who has views built anew: the command line.
+const OPERATORS: &[&str] = &["tiffin"];
+
 /// Everything this service answers.
 pub fn router(app: App) -> Router {
     let people = Router::new()
         .route("/me", get(me))
         .route("/couriers/{id}", get(courier))
         .route("/deliveries/{id}/address", get(address))
-        .layer(peer::allow(&[GATEWAY]))
-        .with_state(app);
-    server::with_layers(people)
+        .layer(peer::allow(&[GATEWAY]));
+    let operators = control::routes(app.projection.clone()).layer(peer::allow(OPERATORS));
+    server::with_layers(people.merge(operators).with_state(app))
 }
 
 async fn me(State(app): State<App>, caller: Caller, fresh: Fresh) -> Result<Response, Error> {

@@ -58,6 +58,7 @@ pub struct Subscription {
     pub(crate) period: Duration,
     pub(crate) quarantine: Option<Arc<Quarantine>>,
     pub(crate) drained: watch::Sender<bool>,
+    pub(crate) is_temporary: bool,
 }
 
 impl Subscription {
@@ -71,7 +72,15 @@ impl Subscription {
             period: BATCH_PERIOD,
             quarantine: None,
             drained: watch::channel(false).0,
+            is_temporary: false,
         }
+    }
+
+    /// Only events that the broker takes after [`Bus::prepare`], for a while: the broker forgets
+    /// the consumer when nobody has asked it for an hour.
+    pub fn temporary(mut self) -> Self {
+        self.is_temporary = true;
+        self
     }
 
     /// Hands over at most `batch_max` events at once.
@@ -97,6 +106,11 @@ impl Subscription {
         self
     }
 
+    /// The durable consumer's name, without prefix.
+    pub fn durable(&self) -> &str {
+        &self.durable
+    }
+
     /// Turns true once, when everything the broker had is handled and acknowledged.
     pub fn drained(&self) -> watch::Receiver<bool> {
         self.drained.subscribe()
@@ -119,6 +133,8 @@ pub struct ConsumerState {
     pub pending: u64,
     /// Messages delivered and not acknowledged.
     pub ack_pending: u64,
+    /// Everything up to this message of the stream is acknowledged.
+    pub acknowledged: u64,
 }
 
 impl ConsumerState {
@@ -160,6 +176,29 @@ impl Bus {
         }
     }
 
+    /// Makes the durable consumer, so that the broker keeps events for it before anyone consumes.
+    pub async fn prepare(&self, subscription: &Subscription) -> Result<(), BoxError> {
+        session::consumer(self, subscription).await?;
+        Ok(())
+    }
+
+    /// Takes a durable consumer off the broker; one that is not there is gone already.
+    pub async fn forget(&self, context: Context, durable: &str) -> Result<(), BoxError> {
+        let stream = self.jetstream.get_stream_no_info(self.names.stream(context)).await?;
+        match stream.delete_consumer(&self.names.durable(durable)).await {
+            Ok(_) => Ok(()),
+            Err(_) if self.consumer_state(context, durable).await?.is_none() => Ok(()),
+            Err(err) => Err(err.into()),
+        }
+    }
+
+    /// The number of a context's newest message.
+    pub async fn head(&self, context: Context) -> Result<u64, StreamsError> {
+        let stream = self.jetstream.get_stream(self.names.stream(context)).await;
+        let stream = stream.map_err(|err| StreamsError::Unavailable(err.into()))?;
+        Ok(stream.cached_info().state.last_sequence)
+    }
+
     /// Where a durable consumer stands; `None` if the broker does not know it.
     pub async fn consumer_state(&self, context: Context, durable: &str) -> Result<Option<ConsumerState>, StreamsError> {
         let stream = self
@@ -181,5 +220,6 @@ fn state_of(info: &async_nats::jetstream::consumer::Info) -> ConsumerState {
     ConsumerState {
         pending: info.num_pending,
         ack_pending: info.num_ack_pending as u64,
+        acknowledged: info.ack_floor.stream_sequence,
     }
 }

@@ -12,6 +12,7 @@ use mesh_contracts::envelope::Envelope;
 use mesh_contracts::subject::Context;
 use mesh_identity::{Client, Upstreams};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::BoxError;
 
@@ -19,6 +20,15 @@ use crate::BoxError;
 pub const PAGE_MAX: usize = 500;
 
 type Fetch = dyn Fn(&'static str, String) -> BoxFuture<'static, Result<Bytes, BoxError>> + Send + Sync + 'static;
+
+/// How much there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extent {
+    /// Aggregates.
+    pub streams: u64,
+    /// Events of all of them.
+    pub events: u64,
+}
 
 /// Reads events from their owners. Clones share the fetching closure.
 #[derive(Clone)]
@@ -107,11 +117,23 @@ impl Feeds {
         self.after(stream, 0).await
     }
 
-    /// Up to `limit` events of a context after `position`, in the order of positions. Positions
-    /// are not the order of commits: an event may appear later at a lower one.
-    pub async fn page(&self, context: Context, after_position: u64, limit: usize) -> Result<Vec<Envelope>, FeedError> {
-        let path = format!("/feed?after={after_position}&limit={limit}");
+    /// Up to `limit` events of a context behind version `version` of `after_stream`, stream by
+    /// stream in the order of their ids, each from its beginning.
+    pub async fn page(
+        &self,
+        context: Context,
+        after_stream: &str,
+        version: u64,
+        limit: usize,
+    ) -> Result<Vec<Envelope>, FeedError> {
+        let path = format!("/feed?after={after_stream}&version={version}&limit={limit}");
         self.get(context, path).await
+    }
+
+    /// How many aggregates of a context have ids that begin with `prefix`, and how many events
+    /// all of them have.
+    pub async fn extent(&self, context: Context, prefix: &str) -> Result<Extent, FeedError> {
+        self.get(context, format!("/feed/extent?prefix={prefix}")).await
     }
 
     /// Up to `limit` aggregates of a context after `after_stream` in the order of their ids,

@@ -5,6 +5,7 @@
 use axum::Router;
 use axum::extract::{Json, State};
 use axum::routing::get;
+use mesh_bus::feed::Extent;
 use mesh_contracts::envelope::Envelope;
 use mesh_runtime::Problem;
 use mesh_runtime::extract::{Path, Query};
@@ -15,13 +16,18 @@ use crate::store::Store;
 /// Events or heads per page, at most. An order's event is about 1 KiB.
 const PAGE_MAX: i64 = 500;
 
-/// `GET /feed/streams/{id}?after=VERSION&limit=`, `GET /feed?after=POSITION&limit=`,
+/// Events per page of all streams, for whoever reads the whole log: some two megabytes.
+const HISTORY_PAGE_MAX: i64 = 2_000;
+
+/// `GET /feed/streams/{id}?after=VERSION&limit=`, `GET /feed?after=STREAM&version=&limit=`,
 /// `GET /feed/heads?after=STREAM&limit=`; each answers with a JSON array.
+/// `GET /feed/extent?prefix=` counts.
 pub fn routes<S: Clone + Send + Sync + 'static>(store: Store) -> Router<S> {
     Router::new()
         .route("/feed/streams/{stream}", get(stream))
         .route("/feed", get(page))
         .route("/feed/heads", get(heads))
+        .route("/feed/extent", get(extent))
         .with_state(store)
 }
 
@@ -44,6 +50,29 @@ impl<T> After<T> {
     }
 }
 
+/// Where a reader of the whole log stands.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Behind {
+    #[serde(default)]
+    after: String,
+    #[serde(default)]
+    version: u64,
+    #[serde(default = "history_page_max")]
+    limit: i64,
+}
+
+fn history_page_max() -> i64 {
+    HISTORY_PAGE_MAX
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Beginning {
+    #[serde(default)]
+    prefix: String,
+}
+
 async fn stream(
     State(store): State<Store>,
     Path(stream): Path<String>,
@@ -56,12 +85,16 @@ async fn stream(
     Ok(Json(events))
 }
 
-async fn page(State(store): State<Store>, Query(query): Query<After<u64>>) -> Result<Json<Vec<Envelope>>, Problem> {
+async fn page(State(store): State<Store>, Query(query): Query<Behind>) -> Result<Json<Vec<Envelope>>, Problem> {
     let events = store
-        .position_page(query.after, query.limit())
+        .page(&query.after, query.version, query.limit.clamp(1, HISTORY_PAGE_MAX))
         .await
         .map_err(unavailable)?;
     Ok(Json(events))
+}
+
+async fn extent(State(store): State<Store>, Query(query): Query<Beginning>) -> Result<Json<Extent>, Problem> {
+    Ok(Json(store.extent(&query.prefix).await.map_err(unavailable)?))
 }
 
 async fn heads(

@@ -23,6 +23,8 @@ use crate::sql_time::SqlTime;
 use crate::store::Store;
 use crate::streams::SubmitError;
 
+mod audit;
+
 /// Streams of one batch that are worked on at the same time.
 const CONCURRENT_STREAMS: usize = 32;
 
@@ -157,11 +159,12 @@ impl Inbox {
                 async move { inbox.quarantine(poisoned).await }
             });
         let is_drained = subscription.drained();
-        let consuming = self.bus.consume(subscription, shutdown, |batch| {
+        let consuming = self.bus.consume(subscription, shutdown.clone(), |batch| {
             let handle = &handle;
             async move { self.apply_batch(context, batch, handle).await }
         });
-        tokio::join!(consuming, drained.tell_when(is_drained));
+        let auditing = self.keep_audited(context, &shutdown, &handle);
+        tokio::join!(consuming, drained.tell_when(is_drained), auditing);
     }
 
     async fn apply_batch<H, Fut>(&self, context: Context, batch: Vec<Envelope>, handle: &H) -> Vec<Verdict>

@@ -1,5 +1,6 @@
-//! Reading events back: one stream, all in the order of positions, or only where streams stand.
+//! Reading events back: one stream, all of them stream by stream, or only where streams stand.
 
+use mesh_bus::feed::Extent;
 use mesh_contracts::envelope::{Envelope, Meta};
 use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
@@ -46,19 +47,36 @@ impl Store {
         stream_page(&mut connection, stream, after, limit).await
     }
 
-    /// Up to `limit` events after `position`, in the order of positions. That is not the order
-    /// of commits: an event may appear later at a lower one.
-    pub(crate) async fn position_page(&self, after: u64, limit: i64) -> Result<Vec<Envelope>, sqlx::Error> {
+    /// Up to `limit` events behind version `version` of `stream`, stream by stream in the order of
+    /// their ids: whoever reads all of them has each stream whole and at once.
+    pub async fn page(&self, stream: &str, version: u64, limit: i64) -> Result<Vec<Envelope>, sqlx::Error> {
         sqlx::query(concat!(
             "select ",
             envelope_columns!(),
-            " from events e where e.position > $1 order by e.position limit $2"
+            " from events e where (e.stream_id, e.version) > ($1, $2) order by e.stream_id, e.version limit $3"
         ))
-        .bind(signed(after))
+        .bind(stream)
+        .bind(signed(version))
         .bind(limit)
         .try_map(|row| envelope(&row))
         .fetch_all(self.pool())
         .await
+    }
+
+    /// How many streams have ids that begin with `prefix`, and how many events they have.
+    pub(crate) async fn extent(&self, prefix: &str) -> Result<Extent, sqlx::Error> {
+        // No id has a character behind the tilde.
+        let row: (i64, i64) = sqlx::query_as(
+            "select count(*), coalesce(sum(version), 0)::bigint from streams
+             where stream_id >= $1 and stream_id < $1 || '~'",
+        )
+        .bind(prefix)
+        .fetch_one(self.pool())
+        .await?;
+        Ok(Extent {
+            streams: unsigned(row.0),
+            events: unsigned(row.1),
+        })
     }
 
     /// Up to `limit` streams after `stream` in the order of their ids, with their versions.

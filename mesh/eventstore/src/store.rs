@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mesh_runtime::{Clock, Settings};
+use mesh_runtime::{Clock, Settings, audit};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _};
 use sqlx::{Postgres, Transaction};
@@ -28,6 +28,8 @@ pub struct StoreConfig {
     pub batchers: usize,
     /// Connections for reads and for the master's own tables.
     pub pool_size: u32,
+    /// How often inboxes are compared with the heads of what they hear.
+    pub audit_period: Duration,
 }
 
 impl StoreConfig {
@@ -38,13 +40,17 @@ impl StoreConfig {
             application_name: service.into(),
             batchers: 3,
             pool_size: 6,
+            audit_period: audit::PERIOD,
         }
     }
 
-    /// Reads `TIFFIN_POSTGRES_URL`.
+    /// Reads `TIFFIN_POSTGRES_URL` and `TIFFIN_AUDIT_PERIOD_S`.
     pub fn from_settings(settings: &mut Settings) -> Self {
         let url = settings.secret("TIFFIN_POSTGRES_URL", "this master's own database, as the serving role");
-        Self::new(url.expose(), settings.service())
+        Self {
+            audit_period: audit::period(settings),
+            ..Self::new(url.expose(), settings.service())
+        }
     }
 }
 
@@ -69,6 +75,7 @@ pub struct Store {
 
 pub(crate) struct Inner {
     pub service: String,
+    pub audit_period: Duration,
     pub pool: PgPool,
     pub clock: Clock,
     pub signals: Arc<Signals>,
@@ -125,6 +132,7 @@ impl Store {
         Ok(Self {
             inner: Arc::new(Inner {
                 service: config.application_name,
+                audit_period: config.audit_period,
                 pool,
                 clock,
                 batchers: Batchers::start(config.batchers, &serving, &signals),

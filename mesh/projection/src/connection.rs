@@ -10,10 +10,11 @@ use std::time::Duration;
 use mesh_bus::feed::Feeds;
 use mesh_contracts::subject::Context;
 use mesh_runtime::admin::Ready;
-use mesh_runtime::{Settings, Shutdown};
+use mesh_runtime::{Settings, Shutdown, audit};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Cmd, FromRedisValue, Pipeline, RedisResult};
 use tokio::sync::{Notify, watch};
+use uuid::Uuid;
 
 use crate::live::Hub;
 use crate::view::AnyView;
@@ -41,6 +42,8 @@ pub struct RedisConfig {
     pub prefix: String,
     /// Authority to trust for `rediss://`, beside the system's own.
     pub ca_file: Option<PathBuf>,
+    /// How often every document's version is compared with its master's.
+    pub audit_period: Duration,
 }
 
 impl RedisConfig {
@@ -50,10 +53,11 @@ impl RedisConfig {
             url: url.into(),
             prefix: prefix.into(),
             ca_file: None,
+            audit_period: audit::PERIOD,
         }
     }
 
-    /// Reads `TIFFIN_REDIS_URL` and `TIFFIN_REDIS_PREFIX`.
+    /// Reads `TIFFIN_REDIS_URL`, `TIFFIN_REDIS_PREFIX` and `TIFFIN_AUDIT_PERIOD_S`.
     pub fn from_settings(settings: &mut Settings) -> Self {
         let url = settings.secret(
             "TIFFIN_REDIS_URL",
@@ -65,7 +69,10 @@ impl RedisConfig {
             &prefix,
             "before every key and channel; the Redis user may touch nothing else",
         );
-        Self::new(url.expose(), prefix)
+        Self {
+            audit_period: audit::period(settings),
+            ..Self::new(url.expose(), prefix)
+        }
     }
 }
 
@@ -88,6 +95,7 @@ pub struct Projection {
 
 pub(crate) struct Inner {
     pub prefix: String,
+    pub audit_period: Duration,
     pub client: redis::Client,
     pub feeds: Feeds,
     /// Rung after every batch that changed a document.
@@ -97,6 +105,8 @@ pub(crate) struct Inner {
     writes: ConnectionManager,
     shown: Mutex<Vec<Arc<Shown>>>,
     filled: watch::Sender<bool>,
+    /// Tells this process from others that fill the same views.
+    pub who: String,
 }
 
 /// A view that this process keeps up to date.
@@ -105,11 +115,13 @@ pub(crate) struct Shown {
     pub context: Context,
     /// Only streams whose ids begin so.
     pub stream_prefix: &'static str,
-    /// Rung when a write noticed that Redis has lost its data.
+    /// Rung when a write noticed that Redis has lost its data, or a new edition is to be built.
     pub lost: Notify,
     pub filled: watch::Sender<bool>,
     /// The generation in which it was last seen complete; 0 before that.
     pub generation: AtomicU64,
+    /// The durable consumer's name, which that of a new edition's begins with.
+    pub durable: String,
 }
 
 impl Projection {
@@ -135,6 +147,7 @@ impl Projection {
         };
         let inner = Inner {
             prefix: config.prefix,
+            audit_period: config.audit_period,
             reads: manager(READ_TIMEOUT)?,
             writes: manager(WRITE_TIMEOUT)?,
             client,
@@ -143,6 +156,7 @@ impl Projection {
             hub: Hub::default(),
             shown: Mutex::default(),
             filled: watch::channel(false).0,
+            who: Uuid::now_v7().to_string(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -197,6 +211,13 @@ impl Inner {
 
     pub fn sentinel(&self) -> String {
         keys::sentinel(&self.prefix)
+    }
+
+    /// A call of a function of ours that needs the sentinel alone.
+    pub fn fcall(&self, function: &str) -> Cmd {
+        let mut cmd = redis::cmd("FCALL");
+        cmd.arg(function).arg(1).arg(self.sentinel());
+        cmd
     }
 
     /// A read by one command.

@@ -4,10 +4,10 @@
 
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use mesh_runtime::Problem;
 use mesh_runtime::consistency::Signer;
-use mesh_runtime::{Problem, headers};
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -31,7 +31,7 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let token = token(&parts.headers, state)?;
+        let token = Signer::from_ref(state).demanded(&parts.headers)?;
         if let Some(token) = &token {
             Projection::from_ref(state).await_token(token).await?;
         }
@@ -88,22 +88,4 @@ impl Fresh {
 
 fn to_json(body: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(body).expect("answers have string keys and finite numbers")
-}
-
-fn token<S>(from: &HeaderMap, state: &S) -> Result<Option<Vec<(String, u64)>>, Problem>
-where
-    Signer: FromRef<S>,
-{
-    let Some(token) = from.get(headers::CONSISTENCY) else {
-        return Ok(None);
-    };
-    let signer = Signer::from_ref(state);
-    let token = token.to_str().ok().and_then(|token| signer.verify(token).ok());
-    token.map(Some).ok_or_else(|| {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            "consistency_token_malformed",
-            "Tiffin-Consistency is not a token that we gave",
-        )
-    })
 }

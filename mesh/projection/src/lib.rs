@@ -5,14 +5,17 @@
 
 mod view;
 
+mod audit;
 mod connection;
 pub mod keys;
 mod library;
 
+pub mod progress;
 mod refill;
 mod run;
 mod write;
 
+pub mod control;
 pub mod freshness;
 mod live;
 mod read;

@@ -1,15 +1,30 @@
-#!lua name=tiffin_projection_v1
+#!lua name=tiffin_projection_v2
 
 -- All that touches more than one key at once. Names are global to the server and end in a
 -- version: another build with other functions brings another name.
 -- Lua numbers are doubles: versions, scores and stamps stay below 2^53.
-
-local function filled(sentinel, kind)
-  return redis.call('HEXISTS', sentinel, 'filled:' .. kind) == 1
-end
+-- Everything of an edition lies behind '<prefix><edition>:', so that it can be thrown away whole.
 
 local function whole(number)
   return string.format('%.0f', number)
+end
+
+-- Which editions of a kind there are: 'current' is what readers see, and complete if it is
+-- 'filled'; 'building' is filled beside it; 'previous' is kept in case the new one is wrong.
+local function editions(sentinel, kind)
+  local known = redis.call('HMGET', sentinel, 'current:' .. kind, 'filled:' .. kind, 'building:' .. kind,
+    'previous:' .. kind, 'generation')
+  return {
+    current = known[1],
+    is_filled = known[1] and known[1] == known[2],
+    building = known[3],
+    previous = known[4],
+    generation = known[5],
+  }
+end
+
+local function document(prefix, edition, stream)
+  return prefix .. edition .. ':doc:' .. stream
 end
 
 -- A topic's counter starts at the server's microseconds, so that a counter that expired and
@@ -36,84 +51,230 @@ local function announce(prefix, generation, topic, text, cap, ttl)
   redis.call('PUBLISH', live, stamp .. '\n' .. text)
 end
 
-local function place(prefix, member, old, new)
+-- Something happened that is announced to nobody: the hole that it leaves makes clients take a
+-- fresh snapshot.
+local function skip(prefix, topic, ttl)
+  last_stamp(prefix, topic, ttl)
+  redis.call('INCR', prefix .. 'seq:' .. topic)
+end
+
+local function place(prefix, stream, old, new)
   for key in pairs(old) do
-    if not new[key] then redis.call('ZREM', prefix .. key, member) end
+    if not new[key] then redis.call('ZREM', prefix .. key, stream) end
   end
   for key, score in pairs(new) do
-    if old[key] ~= score then redis.call('ZADD', prefix .. key, score, member) end
+    if old[key] ~= score then redis.call('ZADD', prefix .. key, score, stream) end
   end
 end
 
--- KEYS sentinel, document
--- ARGV prefix, kind, member, expected version, new version, document, entries, quiet,
+-- KEYS sentinel.
+-- ARGV prefix, kind, edition, stream, expected version, new version, document, entries, voice,
 --      announcements, cap, ttl
 local function apply(keys, args)
-  local prefix, kind, member = args[1], args[2], args[3]
-  local generation = redis.call('HGET', keys[1], 'generation')
-  if not generation then return 'unfilled' end
-  local quiet = args[8] == '1'
-  if quiet and filled(keys[1], kind) then return 'filled' end
-  local stored = redis.call('HMGET', keys[2], 'v', 'idx')
+  local prefix, kind, edition, stream, voice = args[1], args[2], args[3], args[4], args[9]
+  local known = editions(keys[1], kind)
+  if not known.current then return 'unfilled' end
+  local is_current = edition == known.current
+  if voice == 'quiet' then
+    if is_current and known.is_filled then return 'filled' end
+    if not is_current and edition ~= known.building then return 'gone' end
+  elseif not is_current then
+    -- Another edition became the current one since the document was read.
+    return 'gap'
+  elseif known.building and redis.call('EXISTS', prefix .. 'closing:' .. kind) == 1 then
+    -- Another will be in a moment; it is read again then.
+    return 'gap'
+  end
+  local key = document(prefix, edition, stream)
+  local stored = redis.call('HMGET', key, 'v', 'idx')
   local version = tonumber(stored[1] or '0')
-  if version >= tonumber(args[5]) then return 'dropped' end
-  if version ~= tonumber(args[4]) then return 'gap' end
-  place(prefix, member, cjson.decode(stored[2] or '{}'), cjson.decode(args[7]))
-  redis.call('HSET', keys[2], 'v', args[5], 'doc', args[6], 'idx', args[7])
-  if not quiet then
-    for _, announcement in ipairs(cjson.decode(args[9])) do
+  if version >= tonumber(args[6]) then return 'dropped' end
+  if version ~= tonumber(args[5]) then return 'gap' end
+  place(prefix .. edition .. ':', stream, cjson.decode(stored[2] or '{}'), cjson.decode(args[8]))
+  redis.call('HSET', key, 'v', args[6], 'doc', args[7], 'idx', args[8])
+  if is_current and known.building then
+    redis.call('SADD', prefix .. known.building .. ':dirty', stream)
+  end
+  if voice ~= 'quiet' then
+    for _, announcement in ipairs(cjson.decode(args[10])) do
       for _, topic in ipairs(announcement.topics) do
-        announce(prefix, generation, topic, announcement.text, args[10], args[11])
+        if voice == 'aloud' then
+          announce(prefix, known.generation, topic, announcement.text, args[11], args[12])
+        else
+          skip(prefix, topic, args[12])
+        end
       end
     end
   end
   return 'set'
 end
 
--- KEYS sentinel. ARGV wall clock in ms, kind.
--- Starts a new generation if there is none, or if the data came from another server's life.
-local function begin(keys, args)
-  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-  local known = redis.call('HMGET', keys[1], 'generation', 'run')
-  if not known[1] or known[2] ~= run then
-    local generation = tonumber(args[1])
-    if known[1] then generation = math.max(generation, tonumber(known[1]) + 1) end
-    redis.call('DEL', keys[1])
-    known[1] = whole(generation)
-    redis.call('HSET', keys[1], 'generation', known[1], 'run', run)
-  end
-  return { known[1], filled(keys[1], args[2]) and 1 or 0 }
+-- A name that no edition of this kind has or had.
+local function fresh_edition(known, kind, version, now)
+  local id = math.max(tonumber(now), tonumber(known.generation))
+  local name
+  repeat
+    name = kind .. '.' .. version .. '.' .. whole(id)
+    id = id + 1
+  until name ~= known.current and name ~= known.previous
+  return name
 end
 
--- KEYS sentinel. ARGV generation, kind.
-local function finish(keys, args)
-  if redis.call('HGET', keys[1], 'generation') ~= args[1] then return 0 end
-  redis.call('HSET', keys[1], 'filled:' .. args[2], '1')
+-- KEYS sentinel. ARGV wall clock in ms, kind, the view's version, prefix, ttl.
+-- Starts a new generation if there is none, or if the data came from another server's life.
+-- Whoever asks is alive, and so is its version.
+local function begin(keys, args)
+  local now, kind = args[1], args[2]
+  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  local life = redis.call('HMGET', keys[1], 'generation', 'run')
+  if not life[1] or life[2] ~= run then
+    local generation = tonumber(now)
+    if life[1] then generation = math.max(generation, tonumber(life[1]) + 1) end
+    redis.call('DEL', keys[1])
+    redis.call('HSET', keys[1], 'generation', whole(generation), 'run', run)
+  end
+  local known = editions(keys[1], kind)
+  if not known.current then
+    known.current = fresh_edition(known, kind, args[3], now)
+    redis.call('HSET', keys[1], 'current:' .. kind, known.current)
+  end
+  local alive = args[4] .. 'alive:' .. kind .. '.'
+  redis.call('SET', alive .. args[3], '1', 'EX', args[5])
+  local is_cared_for = redis.call('EXISTS', alive .. string.match(known.current, '^[^.]*%.(%d+)'))
+  local catching_up = redis.call('HGET', keys[1], 'catching_up:' .. kind)
+  local told = redis.call('HMGET', keys[1], 'progress:' .. kind, 'built:' .. kind, 'declined:' .. kind)
+  return {
+    known.generation, known.current, known.is_filled and 1 or 0, known.building, known.previous,
+    known.building and catching_up == known.building and 1 or 0, told[1], told[2], told[3] or '0', is_cared_for,
+  }
+end
+
+-- KEYS sentinel. ARGV wall clock in ms, kind, the view's version, whether to go back.
+-- Says which edition is to be filled beside the current one: a new one, or the previous one.
+local function start(keys, args)
+  local kind, is_back = args[2], args[4] == '1'
+  local known = editions(keys[1], kind)
+  if not known.is_filled then return 'unfilled' end
+  if known.building then return 'running' end
+  if is_back and not known.previous then return 'none' end
+  redis.call('HDEL', keys[1], 'previous:' .. kind, 'catching_up:' .. kind, 'progress:' .. kind, 'declined:' .. kind)
+  if is_back then
+    -- Whoever goes back does not want this version again by itself.
+    redis.call('HSET', keys[1], 'declined:' .. kind, args[3])
+    redis.call('HSET', keys[1], 'building:' .. kind, known.previous, 'catching_up:' .. kind, known.previous)
+  else
+    redis.call('HSET', keys[1], 'building:' .. kind, fresh_edition(known, kind, args[3], args[1]))
+  end
+  return 'started'
+end
+
+-- KEYS sentinel, lease. ARGV kind, who, ttl in ms, progress.
+-- Whether it is this process that fills; it says how far it is.
+local function lease(keys, args)
+  local holder = redis.call('GET', keys[2])
+  if holder and holder ~= args[2] then return 0 end
+  redis.call('SET', keys[2], args[2], 'PX', args[3])
+  redis.call('HSET', keys[1], 'progress:' .. args[1], args[4])
   return 1
 end
 
--- KEYS sentinel, document. ARGV kind.
-local function get(keys, args)
-  local document = redis.call('HMGET', keys[2], 'v', 'doc', 'q')
-  return { filled(keys[1], args[1]) and 1 or 0, document[1], document[2], document[3] }
+-- KEYS sentinel. ARGV prefix, kind, edition, wall clock in ms, limit, summary, ms to hold news up.
+-- The current edition is complete from now on; one that was built beside it takes its place, but
+-- only if no document in it is older than what readers see: else those that are. Under load some
+-- always are, so news for the current one is held up while they are brought.
+local function finish(keys, args)
+  local prefix, kind, edition = args[1], args[2], args[3]
+  local known = editions(keys[1], kind)
+  if edition == known.current then
+    redis.call('HSET', keys[1], 'filled:' .. kind, edition, 'built:' .. kind, args[6])
+    redis.call('HDEL', keys[1], 'progress:' .. kind)
+    return { 'done' }
+  end
+  if edition ~= known.building then return { 'gone' } end
+  local closing = prefix .. 'closing:' .. kind
+  if tonumber(args[7]) > 0 then redis.call('SET', closing, '1', 'PX', args[7]) end
+  local dirty = prefix .. edition .. ':dirty'
+  local behind = { 'behind' }
+  for _, stream in ipairs(redis.call('SRANDMEMBER', dirty, args[5])) do
+    local shown = redis.call('HGET', document(prefix, known.current, stream), 'v')
+    local built = redis.call('HMGET', document(prefix, edition, stream), 'v', 'q')
+    if tonumber(built[1] or '0') < tonumber(shown or '0') and not built[2] then
+      table.insert(behind, stream)
+    else
+      redis.call('SREM', dirty, stream)
+    end
+  end
+  if redis.call('SCARD', dirty) > 0 then return behind end
+  -- What was written quietly was announced to nobody, so stamps begin anew.
+  local generation = whole(math.max(tonumber(args[4]), tonumber(known.generation) + 1))
+  redis.call('HSET', keys[1], 'generation', generation, 'current:' .. kind, edition, 'filled:' .. kind, edition,
+    'previous:' .. kind, known.current, 'built:' .. kind, args[6])
+  redis.call('HDEL', keys[1], 'building:' .. kind, 'catching_up:' .. kind, 'progress:' .. kind)
+  redis.call('DEL', closing)
+  return { 'done' }
 end
 
--- KEYS sentinel, index. ARGV prefix, kind, highest score, member to start behind, limit.
+-- KEYS sentinel. ARGV prefix, kind, edition (empty for the current one), streams.
+local function stored(keys, args)
+  local edition = args[3]
+  if edition == '' then edition = redis.call('HGET', keys[1], 'current:' .. args[2]) end
+  local rows = {}
+  if edition then
+    for i = 4, #args do
+      rows[i - 3] = redis.call('HMGET', document(args[1], edition, args[i]), 'v', 'doc', 'q')
+    end
+  end
+  return { edition, rows }
+end
+
+-- KEYS sentinel. ARGV prefix, kind, edition (empty for the current one), streams.
+-- Their versions, and whether they are quarantined.
+local function versions(keys, args)
+  local edition = args[3]
+  if edition == '' then edition = redis.call('HGET', keys[1], 'current:' .. args[2]) end
+  local found = {}
+  for i = 4, #args do
+    local row = edition and redis.call('HMGET', document(args[1], edition, args[i]), 'v', 'q') or {}
+    found[i - 3] = { row[1] or '0', row[2] and 1 or 0 }
+  end
+  return found
+end
+
+-- KEYS sentinel. ARGV prefix, kind, stream, reason.
+local function quarantine(keys, args)
+  local known = editions(keys[1], args[2])
+  for _, edition in ipairs({ known.current or '', known.building or '' }) do
+    if edition ~= '' then redis.call('HSET', document(args[1], edition, args[3]), 'q', args[4]) end
+  end
+  return 1
+end
+
+-- KEYS sentinel. ARGV prefix, kind, stream.
+local function get(keys, args)
+  local known = editions(keys[1], args[2])
+  if not known.current then return { 0 } end
+  local row = redis.call('HMGET', document(args[1], known.current, args[3]), 'v', 'doc', 'q')
+  return { known.is_filled and 1 or 0, row[1], row[2], row[3] }
+end
+
+-- KEYS sentinel. ARGV prefix, kind, highest score, stream to start behind, limit, index.
 local function list(keys, args)
   local prefix, behind, limit = args[1], args[4], tonumber(args[5])
-  if not filled(keys[1], args[2]) then return { 0 } end
+  local known = editions(keys[1], args[2])
+  if not known.is_filled then return { 0 } end
+  local index = prefix .. known.current .. ':' .. args[6]
   local found, offset = { 1 }, 0
   local left = limit
   while left > 0 do
-    local chunk = redis.call('ZREVRANGEBYSCORE', keys[2], args[3], '-inf', 'WITHSCORES', 'LIMIT', offset, limit)
+    local chunk = redis.call('ZREVRANGEBYSCORE', index, args[3], '-inf', 'WITHSCORES', 'LIMIT', offset, limit)
     if #chunk == 0 then break end
     offset = offset + limit
     for i = 1, #chunk, 2 do
-      local member, score = chunk[i], chunk[i + 1]
-      local seen = behind ~= '' and score == args[3] and member >= behind
+      local stream, score = chunk[i], chunk[i + 1]
+      local seen = behind ~= '' and score == args[3] and stream >= behind
       if not seen and left > 0 then
-        local document = redis.call('HMGET', prefix .. 'doc:' .. member, 'v', 'doc', 'q')
-        table.insert(found, { member, score, document[1], document[2], document[3] })
+        local row = redis.call('HMGET', document(prefix, known.current, stream), 'v', 'doc', 'q')
+        table.insert(found, { stream, score, row[1], row[2], row[3] })
         left = left - 1
       end
     end
@@ -121,25 +282,44 @@ local function list(keys, args)
   return found
 end
 
--- KEYS sentinel, topic's documents, lists to be counted. ARGV prefix, topic, limit, ttl, kinds.
--- The stamp, the counts, and the documents; no stamp while a kind is not complete.
+-- KEYS sentinel. ARGV prefix, kind, topic.
+local function members(keys, args)
+  local known = editions(keys[1], args[2])
+  if not known.current then return {} end
+  return redis.call('ZRANGE', args[1] .. known.current .. ':' .. args[3], 0, -1)
+end
+
+-- KEYS sentinel. ARGV prefix, topic, limit, ttl, number of kinds, kinds, kinds and lists to be counted.
+-- The stamp, the counts, and the documents of each kind; no stamp while a kind is not complete.
 local function snapshot(keys, args)
   local prefix, topic = args[1], args[2]
-  local wanted = {}
-  for i = 5, #args do
-    if not filled(keys[1], args[i]) then return { '', {}, {} } end
-    wanted[args[i]] = true
+  local kinds = tonumber(args[5])
+  local current, generation = {}, nil
+  local function is_complete(kind)
+    local known = editions(keys[1], kind)
+    current[kind], generation = known.current, known.generation
+    return known.is_filled
   end
-  local stamp = redis.call('HGET', keys[1], 'generation') .. '-' .. last_stamp(prefix, topic, args[4])
+  for i = 6, 5 + kinds do
+    if not is_complete(args[i]) then return { '', {}, {} } end
+  end
   local counts, found = {}, {}
-  for i = 3, #keys do table.insert(counts, redis.call('ZCARD', keys[i])) end
-  for _, member in ipairs(redis.call('ZREVRANGE', keys[2], 0, tonumber(args[3]) - 1)) do
-    if wanted[string.match(member, '^[^:]+')] then
-      local document = redis.call('HMGET', prefix .. 'doc:' .. member, 'v', 'doc', 'q')
-      table.insert(found, { member, document[1], document[2], document[3] })
-    end
+  for i = 6 + kinds, #args, 2 do
+    if not is_complete(args[i]) then return { '', {}, {} } end
+    table.insert(counts, redis.call('ZCARD', prefix .. current[args[i]] .. ':' .. args[i + 1]))
   end
-  return { stamp, counts, found }
+  for i = 6, 5 + kinds do
+    local kind = args[i]
+    local members = prefix .. current[kind] .. ':topic:' .. topic
+    for _, stream in ipairs(redis.call('ZREVRANGE', members, 0, tonumber(args[3]) - #found - 1)) do
+      local row = redis.call('HMGET', document(prefix, current[kind], stream), 'v', 'doc', 'q')
+      table.insert(found, { kind, stream, row[1], row[2], row[3] })
+    end
+    if #found >= tonumber(args[3]) then break end
+  end
+  generation = generation or redis.call('HGET', keys[1], 'generation')
+  if not generation then return { '', {}, {} } end
+  return { generation .. '-' .. last_stamp(prefix, topic, args[4]), counts, found }
 end
 
 -- KEYS sentinel, live stream, counter. ARGV generation, sequence number, limit.
@@ -160,10 +340,16 @@ local function resume(keys, args)
   return found
 end
 
-redis.register_function('tiffin_apply_v1', apply)
-redis.register_function('tiffin_begin_v1', begin)
-redis.register_function('tiffin_finish_v1', finish)
-redis.register_function('tiffin_get_v1', get)
-redis.register_function('tiffin_list_v1', list)
-redis.register_function('tiffin_snapshot_v1', snapshot)
-redis.register_function('tiffin_resume_v1', resume)
+redis.register_function('tiffin_apply_v2', apply)
+redis.register_function('tiffin_begin_v2', begin)
+redis.register_function('tiffin_start_v2', start)
+redis.register_function('tiffin_lease_v2', lease)
+redis.register_function('tiffin_finish_v2', finish)
+redis.register_function('tiffin_stored_v2', stored)
+redis.register_function('tiffin_versions_v2', versions)
+redis.register_function('tiffin_quarantine_v2', quarantine)
+redis.register_function('tiffin_get_v2', get)
+redis.register_function('tiffin_list_v2', list)
+redis.register_function('tiffin_members_v2', members)
+redis.register_function('tiffin_snapshot_v2', snapshot)
+redis.register_function('tiffin_resume_v2', resume)

@@ -183,7 +183,7 @@ impl Inner {
 }
 
 /// A prefix is meant literally in a pattern.
-fn escape(prefix: &str) -> String {
+pub(crate) fn escape(prefix: &str) -> String {
     prefix
         .chars()
         .flat_map(|char| {

@@ -107,12 +107,8 @@ impl Projection {
     /// The document of a stream; `None` if there is no such stream or it folds to nothing. While
     /// the view is not complete, or Redis is away, the master answers instead.
     pub async fn get<V: View>(&self, id: &str) -> Result<Option<Read<V::Doc>>, Unavailable> {
-        let mut cmd = redis::cmd("FCALL");
-        cmd.arg(library::GET)
-            .arg(2)
-            .arg(self.inner.sentinel())
-            .arg(keys::document(&self.inner.prefix, V::KIND, id))
-            .arg(V::KIND);
+        let mut cmd = self.inner.fcall(library::GET);
+        cmd.arg(&self.inner.prefix).arg(V::KIND).arg(id);
         match self.inner.read::<(bool, Version, Text, Text)>(&cmd).await {
             Ok((true, None, _, None)) => Ok(None),
             Ok((_, version @ Some(_), doc, None)) => match read::<V>(id, (version, doc, None)) {
@@ -143,18 +139,14 @@ impl Projection {
             None => ("+inf".to_owned(), String::new()),
             Some(cursor) => parse_cursor(cursor).ok_or(ListError::BadCursor)?,
         };
-        let prefix = &self.inner.prefix;
-        let mut cmd = redis::cmd("FCALL");
-        cmd.arg(library::LIST)
-            .arg(2)
-            .arg(self.inner.sentinel())
-            .arg(format!("{prefix}{}", keys::index(V::KIND, index, value)))
-            .arg(prefix)
+        let mut cmd = self.inner.fcall(library::LIST);
+        cmd.arg(&self.inner.prefix)
             .arg(V::KIND)
             .arg(score)
             .arg(behind)
             // One more tells whether there is a next page.
-            .arg(limit + 1);
+            .arg(limit + 1)
+            .arg(keys::index(index, value));
         let answer: Vec<redis::Value> = self
             .inner
             .read(&cmd)
@@ -236,20 +228,19 @@ impl Inner {
     async fn still_behind(&self, awaited: Vec<Awaited>) -> Vec<Awaited> {
         let mut pipeline = redis::pipe();
         for one in &awaited {
-            let key = self.document_key(&one.shown, &one.stream);
-            pipeline.cmd("HGET").arg(key).arg("v");
+            pipeline.add_command(self.ask(library::VERSIONS, &one.shown, "", [&one.stream]));
         }
         if pipeline.is_empty() {
             return awaited;
         }
-        let versions: Vec<Option<u64>> = match self.read_all(&pipeline).await {
-            Ok(versions) => versions,
-            Err(_) => return awaited,
+        let Ok(standings) = self.read_all::<Vec<Vec<(u64, bool)>>>(&pipeline).await else {
+            return awaited;
         };
+        let versions = standings.into_iter().flatten().map(|(version, _)| version);
         awaited
             .into_iter()
             .zip(versions)
-            .filter(|(one, version)| version.unwrap_or_default() < one.version)
+            .filter(|(one, version)| *version < one.version)
             .map(|(one, _)| one)
             .collect()
     }
@@ -260,10 +251,10 @@ impl Inner {
         metrics::counter!("projection_asked_master_total", "view" => shown.view.kind()).increment(1);
         let behind = |err: BoxError| Unavailable::because("newest version", err);
         let have = self
-            .versions(&shown, std::slice::from_ref(&stream))
+            .versions(&shown, "", std::slice::from_ref(&stream))
             .await
             .map_err(|err| behind(err.into()))?;
-        let after = have.first().copied().unwrap_or_default();
+        let after = have.first().map_or(0, |(version, _)| *version);
         let events = self
             .feeds
             .after(&stream, after)
@@ -292,13 +283,11 @@ fn read<V: View>(id: &str, row: Row) -> Result<Option<Read<V::Doc>>, serde_json:
     }))
 }
 
-/// The document of an index's member; `None` if there is none to show.
-fn read_member<V: View>(member: &str, row: Row) -> Result<Option<Read<V::Doc>>, Unavailable> {
-    let quarantined = row.2.is_some();
-    let id = member.strip_prefix(V::KIND).and_then(|rest| rest.strip_prefix(':'));
-    match id {
-        Some(id) if !quarantined => read::<V>(id, row).map_err(|err| Unavailable::because("document", err)),
-        _ => Ok(None),
+/// The document of a stream on a list; `None` if there is none to show.
+fn read_listed<V: View>(stream: &str, row: Row) -> Result<Option<Read<V::Doc>>, Unavailable> {
+    match row.2 {
+        None => read::<V>(stream, row).map_err(|err| Unavailable::because("document", err)),
+        Some(_) => Ok(None),
     }
 }
 
@@ -315,27 +304,27 @@ fn page_of<V: View>(answer: Vec<redis::Value>, limit: usize) -> Result<Page<V::D
     };
     let mut last = None;
     for (at, row) in rows.enumerate() {
-        let (member, score, version, doc, quarantine): (String, String, _, _, _) =
+        let (stream, score, version, doc, quarantine): (String, String, _, _, _) =
             redis::from_redis_value(row).map_err(unreadable)?;
         if at == limit {
             page.next = last;
             break;
         }
-        last = Some(cursor(&score, &member));
+        last = Some(cursor(&score, &stream));
         page.items
-            .extend(read_member::<V>(&member, (version, doc, quarantine))?);
+            .extend(read_listed::<V>(&stream, (version, doc, quarantine))?);
     }
     Ok(page)
 }
 
-fn cursor(score: &str, member: &str) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(format!("{score} {member}"))
+fn cursor(score: &str, stream: &str) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(format!("{score} {stream}"))
 }
 
 fn parse_cursor(cursor: &str) -> Option<(String, String)> {
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?;
     let text = String::from_utf8(bytes).ok()?;
-    let (score, member) = text.split_once(' ')?;
+    let (score, stream) = text.split_once(' ')?;
     score.parse::<i64>().ok()?;
-    Some((score.into(), member.into()))
+    Some((score.into(), stream.into()))
 }

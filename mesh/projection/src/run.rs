@@ -36,23 +36,29 @@ impl Projection {
             lost: Notify::new(),
             filled: watch::channel(false).0,
             generation: AtomicU64::new(0),
+            durable: durable.to_owned(),
         });
         self.inner.show(shown.clone());
         let inner = self.inner.clone();
         let bus = bus.clone();
-        let subscription = subscription(&inner, &shown, durable);
+        let subscription = subscription(&inner, &shown, durable.to_owned());
         async move {
             let consuming = bus.consume(subscription, shutdown.clone(), |batch| {
                 let inner = inner.clone();
                 let shown = shown.clone();
-                async move { inner.handle(&shown, batch).await }
+                async move { inner.handle(&shown, batch, Voice::Aloud).await }
             });
-            tokio::join!(consuming, inner.keep_filled(&shown, &shutdown));
+            tokio::join!(
+                consuming,
+                inner.keep_filled(&shown, &bus, &shutdown),
+                inner.keep_audited(&shown, &shutdown)
+            );
         }
     }
 }
 
-fn subscription(inner: &Arc<Inner>, shown: &Arc<Shown>, durable: &str) -> Subscription {
+/// Of a view's events, for the consumer of this name.
+pub(crate) fn subscription(inner: &Arc<Inner>, shown: &Arc<Shown>, durable: String) -> Subscription {
     let inner = inner.clone();
     let shown = shown.clone();
     Subscription::new(shown.context, durable).on_poison(move |poisoned: Poisoned| {
@@ -63,7 +69,7 @@ fn subscription(inner: &Arc<Inner>, shown: &Arc<Shown>, durable: &str) -> Subscr
 }
 
 impl Inner {
-    async fn handle(&self, shown: &Shown, batch: Vec<Envelope>) -> Vec<Verdict> {
+    pub async fn handle(&self, shown: &Shown, batch: Vec<Envelope>, voice: Voice<'_>) -> Vec<Verdict> {
         let asked: Vec<(String, u64)> = batch
             .iter()
             .map(|event| (event.stream.clone(), event.version))
@@ -72,7 +78,7 @@ impl Inner {
             .into_iter()
             .filter(|event| event.stream.starts_with(shown.stream_prefix))
             .collect();
-        match self.apply(shown, ours, Voice::Aloud).await {
+        match self.apply(shown, ours, voice).await {
             Ok(standings) => asked
                 .iter()
                 .map(|(stream, version)| verdict(stream, *version, &standings))

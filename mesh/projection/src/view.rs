@@ -18,8 +18,12 @@ pub trait View: Send + Sync + 'static {
     /// The document. Its JSON is what Redis holds.
     type Doc: Serialize + DeserializeOwned + Send + Sync + 'static;
 
-    /// Its name in Redis; unique within the service and free of `:`.
+    /// Its name in Redis; unique within the service and free of `:` and `.`.
     const KIND: &'static str;
+
+    /// Raised when the same events shall give other documents, lists or topics: the next start
+    /// then builds them anew, while readers see the old ones.
+    const VERSION: u32 = 1;
 
     /// The document after one more event. Must be exact and depend on nothing else; an unknown
     /// event type leaves the document as it is. An error makes the event poison: the stream is
@@ -84,12 +88,12 @@ impl Placement {
         self
     }
 
-    /// Sorted set, after the prefix → score.
-    fn entries(&self, kind: &str) -> BTreeMap<String, String> {
+    /// Sorted set, within the edition → score.
+    fn entries(&self) -> BTreeMap<String, String> {
         let indexes = self
             .indexes
             .iter()
-            .map(|(index, value, score)| (keys::index(kind, index, value), score.to_string()));
+            .map(|(index, value, score)| (keys::index(index, value), score.to_string()));
         let topics = self
             .topics
             .iter()
@@ -138,13 +142,19 @@ pub(crate) struct Stuck {
     pub error: BoxError,
 }
 
+/// What folding came to.
+pub(crate) type Outcome = (Option<Folded>, Option<Stuck>);
+
 /// A [`View`] whose document type is out of sight, so that one writer serves all views.
 pub(crate) trait AnyView: Send + Sync {
     fn kind(&self) -> &'static str;
 
+    fn version(&self) -> u32;
+
     /// Folds events onto a stored document. Gives what is to be written, if any event could be
     /// folded, and what stopped it, if anything did. `Err` if the stored document is unreadable.
-    fn fold(&self, stored: &str, events: &[Envelope]) -> Result<(Option<Folded>, Option<Stuck>), serde_json::Error>;
+    /// History is announced to nobody, so its announcements are not even made.
+    fn fold(&self, stored: &str, events: &[Envelope], is_news: bool) -> Result<Outcome, serde_json::Error>;
 }
 
 pub(crate) struct Of<V>(PhantomData<fn() -> V>);
@@ -160,17 +170,25 @@ impl<V: View> AnyView for Of<V> {
         V::KIND
     }
 
-    fn fold(&self, stored: &str, events: &[Envelope]) -> Result<(Option<Folded>, Option<Stuck>), serde_json::Error> {
+    fn version(&self) -> u32 {
+        V::VERSION
+    }
+
+    fn fold(&self, stored: &str, events: &[Envelope], is_news: bool) -> Result<Outcome, serde_json::Error> {
         let mut doc = parse::<V::Doc>(stored)?;
-        let mut placement = doc.as_ref().map(V::place).unwrap_or_default();
-        let mut announcements = Vec::with_capacity(events.len());
+        let place = |doc: &Option<V::Doc>| doc.as_ref().map(V::place).unwrap_or_default();
+        let mut placement = place(&doc);
+        let mut announcements = Vec::new();
         for (done, event) in events.iter().enumerate() {
             doc = match V::fold(doc, event) {
                 Ok(doc) => doc,
                 // The fold has eaten the document; the events before this one are folded again.
-                Err(error) => return self.fold_until(stored, &events[..done], event, error),
+                Err(error) => return self.fold_until(stored, &events[..done], is_news, (event, error)),
             };
-            let next = doc.as_ref().map(V::place).unwrap_or_default();
+            if !is_news {
+                continue;
+            }
+            let next = place(&doc);
             announcements.extend(events_for_topics::<V>(event, &placement, &next, doc.as_ref()));
             announcements.extend(marks_for_topics::<V>(event, &placement, &next));
             placement = next;
@@ -178,7 +196,7 @@ impl<V: View> AnyView for Of<V> {
         let folded = events.last().map(|event| Folded {
             version: event.version,
             doc: doc.as_ref().map(to_json).unwrap_or_default(),
-            entries: placement.entries(V::KIND),
+            entries: place(&doc).entries(),
             announcements,
         });
         Ok((folded, None))
@@ -190,10 +208,10 @@ impl<V: View> Of<V> {
         &self,
         stored: &str,
         good: &[Envelope],
-        bad: &Envelope,
-        error: BoxError,
-    ) -> Result<(Option<Folded>, Option<Stuck>), serde_json::Error> {
-        let (folded, _) = self.fold(stored, good)?;
+        is_news: bool,
+        (bad, error): (&Envelope, BoxError),
+    ) -> Result<Outcome, serde_json::Error> {
+        let (folded, _) = self.fold(stored, good, is_news)?;
         let stuck = Stuck {
             version: bad.version,
             error,

@@ -4,11 +4,12 @@
 //! folded from, and a hole is filled from the owner's feed before anything behind it is written.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 use mesh_contracts::envelope::Envelope;
-use redis::Pipeline;
+use redis::{Cmd, Pipeline};
 
 use crate::connection::{Inner, Shown};
 use crate::view::{Folded, Stuck};
@@ -17,8 +18,11 @@ use crate::{BoxError, keys, library};
 /// Rounds against other writers of the same documents. Each round one of them wins.
 const RACES_MAX: usize = 10;
 
+/// Between them: who wins is done in less, and so is an edition that takes over.
+const RACE_PAUSE: Duration = Duration::from_millis(10);
+
 /// Feeds asked at once to fill holes: they are masters, busy with orders.
-const FILLS_MAX: usize = 8;
+pub(crate) const FILLS_MAX: usize = 8;
 
 /// Entries that a live topic keeps: what a client may miss and still resume.
 pub(crate) const LIVE_ENTRIES_MAX: usize = 1_000;
@@ -28,12 +32,37 @@ pub(crate) const LIVE_TTL_S: u64 = 2 * 3600;
 
 /// How a write is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Voice {
-    /// News: announced on the live topics.
+pub(crate) enum Voice<'a> {
+    /// News for the current edition: announced on the live topics.
     Aloud,
-    /// History, while a lost view is filled again: announced to nobody, and refused once the view
-    /// is complete, so that a slow refill cannot swallow the announcement of news.
-    Quiet,
+    /// What the bus never brought to the current edition. Clients cannot tell from which event on
+    /// they missed something, so they get a fresh snapshot instead of the events.
+    Mending,
+    /// History for an edition that is not complete: announced to nobody, and refused once it is,
+    /// so that a slow filler cannot swallow the announcement of news.
+    Quiet(&'a str),
+}
+
+impl<'a> Voice<'a> {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Aloud => "aloud",
+            Self::Mending => "mending",
+            Self::Quiet(_) => "quiet",
+        }
+    }
+
+    fn is_news(self) -> bool {
+        !matches!(self, Self::Quiet(_))
+    }
+
+    /// The edition meant; the current one if it is empty.
+    fn edition(self) -> &'a str {
+        match self {
+            Self::Aloud | Self::Mending => "",
+            Self::Quiet(edition) => edition,
+        }
+    }
 }
 
 /// Where one stream stands after an attempt to apply events of it.
@@ -66,6 +95,9 @@ pub(crate) enum WriteError {
     /// The view is complete: no quiet write is needed any more.
     #[error("view is filled already")]
     Filled,
+    /// That edition is not built any more.
+    #[error("edition was given up")]
+    Gone,
 }
 
 /// What Redis holds of a stream.
@@ -73,6 +105,8 @@ struct Stored {
     version: u64,
     doc: String,
     quarantined: bool,
+    /// A later build's: ours would fold it in another way.
+    is_foreign: bool,
 }
 
 /// A stream on its way through a batch.
@@ -102,17 +136,20 @@ impl Inner {
         &self,
         shown: &Shown,
         events: Vec<Envelope>,
-        voice: Voice,
+        voice: Voice<'_>,
     ) -> Result<BTreeMap<String, Standing>, WriteError> {
         let mut standings = BTreeMap::new();
         let mut tasks = by_stream(events);
-        for _ in 0..RACES_MAX {
+        for round in 0..RACES_MAX {
             if tasks.is_empty() {
                 break;
             }
-            let stored = self.stored(shown, &tasks).await?;
-            let drafts = self.draft(shown, tasks, stored, &mut standings).await;
-            let verdicts = self.write_drafts(shown, &drafts, voice).await?;
+            if round > 0 {
+                tokio::time::sleep(RACE_PAUSE).await;
+            }
+            let (edition, stored) = self.stored(shown, &tasks, voice).await?;
+            let drafts = self.draft(shown, tasks, stored, voice, &mut standings).await;
+            let verdicts = self.write_drafts(shown, &edition, &drafts, voice).await?;
             tasks = self.conclude(shown, drafts, verdicts, voice, &mut standings);
         }
         for task in tasks {
@@ -128,46 +165,65 @@ impl Inner {
 
     /// Marks a stream as not to be applied any more.
     pub async fn quarantine(&self, shown: &Shown, stream: &str, error: &str) -> Result<(), BoxError> {
-        let mut cmd = redis::cmd("HSET");
-        cmd.arg(self.document_key(shown, stream)).arg("q").arg(error);
+        let mut cmd = self.fcall(library::QUARANTINE);
+        cmd.arg(&self.prefix).arg(shown.view.kind()).arg(stream).arg(error);
         self.write::<()>(&cmd).await?;
         Ok(())
     }
 
-    /// The versions of documents, in the order asked; 0 for one that is not there.
-    pub async fn versions(&self, shown: &Shown, streams: &[String]) -> redis::RedisResult<Vec<u64>> {
+    /// Where documents of an edition stand (of the current one, if its name is empty), in the
+    /// order asked: their versions, 0 for one that is not there, and whether they are quarantined.
+    pub async fn versions(
+        &self,
+        shown: &Shown,
+        edition: &str,
+        streams: &[String],
+    ) -> redis::RedisResult<Vec<(u64, bool)>> {
         if streams.is_empty() {
             return Ok(Vec::new());
         }
-        let mut pipeline = redis::pipe();
+        self.write(&self.ask(library::VERSIONS, shown, edition, streams)).await
+    }
+
+    /// A question about documents of an edition.
+    pub fn ask<S: AsRef<str>>(
+        &self,
+        function: &str,
+        shown: &Shown,
+        edition: &str,
+        streams: impl IntoIterator<Item = S>,
+    ) -> Cmd {
+        let mut cmd = self.fcall(function);
+        cmd.arg(&self.prefix).arg(shown.view.kind()).arg(edition);
         for stream in streams {
-            pipeline.cmd("HGET").arg(self.document_key(shown, stream)).arg("v");
+            cmd.arg(stream.as_ref());
         }
-        let versions: Vec<Option<u64>> = self.write_all(&pipeline).await?;
-        Ok(versions.into_iter().map(Option::unwrap_or_default).collect())
+        cmd
     }
 
-    pub fn document_key(&self, shown: &Shown, stream: &str) -> String {
-        keys::document(&self.prefix, shown.view.kind(), stream)
-    }
-
-    async fn stored(&self, shown: &Shown, tasks: &[Task]) -> Result<Vec<Stored>, WriteError> {
-        let mut pipeline = redis::pipe();
-        for task in tasks {
-            pipeline
-                .cmd("HMGET")
-                .arg(self.document_key(shown, &task.stream))
-                .arg(&["v", "doc", "q"]);
-        }
-        let rows: Vec<(Option<u64>, Option<String>, Option<String>)> = self.write_all(&pipeline).await?;
-        Ok(rows
-            .into_iter()
-            .map(|(version, doc, quarantine)| Stored {
-                version: version.unwrap_or_default(),
-                doc: doc.unwrap_or_default(),
-                quarantined: quarantine.is_some(),
-            })
-            .collect())
+    /// Gives the edition beside what it holds, since the current one may be another a moment later.
+    async fn stored(
+        &self,
+        shown: &Shown,
+        tasks: &[Task],
+        voice: Voice<'_>,
+    ) -> Result<(String, Vec<Stored>), WriteError> {
+        let streams = tasks.iter().map(|task| &task.stream);
+        let cmd = self.ask(library::STORED, shown, voice.edition(), streams);
+        type Row = (Option<u64>, Option<String>, Option<String>);
+        let (edition, rows): (Option<String>, Vec<Row>) = self.write(&cmd).await?;
+        let Some(edition) = edition else {
+            shown.lost.notify_one();
+            return Err(WriteError::Lost);
+        };
+        let is_foreign = keys::version(&edition) > shown.view.version();
+        let stored = rows.into_iter().map(|(version, doc, quarantine)| Stored {
+            is_foreign,
+            version: version.unwrap_or_default(),
+            doc: doc.unwrap_or_default(),
+            quarantined: quarantine.is_some(),
+        });
+        Ok((edition, stored.collect()))
     }
 
     /// Folds what can be folded; streams that need no write or allow none go to `standings`.
@@ -176,10 +232,11 @@ impl Inner {
         shown: &Shown,
         tasks: Vec<Task>,
         stored: Vec<Stored>,
+        voice: Voice<'_>,
         standings: &mut BTreeMap<String, Standing>,
     ) -> Vec<Draft> {
         let outcomes: Vec<_> = stream::iter(tasks.into_iter().zip(stored))
-            .map(|(task, stored)| self.draft_one(shown, task, stored))
+            .map(|(task, stored)| self.draft_one(shown, task, stored, voice))
             .buffered(FILLS_MAX)
             .collect()
             .await;
@@ -195,7 +252,13 @@ impl Inner {
         drafts
     }
 
-    async fn draft_one(&self, shown: &Shown, mut task: Task, stored: Stored) -> Result<Draft, (String, Standing)> {
+    async fn draft_one(
+        &self,
+        shown: &Shown,
+        mut task: Task,
+        stored: Stored,
+        voice: Voice<'_>,
+    ) -> Result<Draft, (String, Standing)> {
         let newest = task.events.last().map_or(0, |event| event.version);
         if stored.quarantined || newest <= stored.version {
             let standing = Standing {
@@ -213,6 +276,9 @@ impl Inner {
             };
             (task.stream, standing)
         };
+        if stored.is_foreign {
+            return Err(away(task, "a later build folds this edition".into()));
+        }
         task.events.retain(|event| event.version > stored.version);
         if !follows(stored.version, &task.events) {
             if let Err(err) = self.fill_hole(&mut task, stored.version).await {
@@ -222,14 +288,17 @@ impl Inner {
                 return Err(away(task, "the feed has a hole, too".into()));
             }
         }
-        match shown.view.fold(&stored.doc, &task.events) {
+        match shown.view.fold(&stored.doc, &task.events, voice.is_news()) {
             Ok((folded, stuck)) => Ok(Draft {
                 task,
                 expected: stored.version,
                 folded,
                 stuck,
             }),
-            Err(err) => self.draft_anew(shown, task, stored.version, err).await,
+            Err(err) => {
+                tracing::warn!(view = shown.view.kind(), stream = %task.stream, error = %err, "stored document unreadable, folding it anew");
+                self.draft_anew(shown, task, stored.version, voice).await
+            }
         }
     }
 
@@ -239,11 +308,13 @@ impl Inner {
         shown: &Shown,
         mut task: Task,
         expected: u64,
-        err: serde_json::Error,
+        voice: Voice<'_>,
     ) -> Result<Draft, (String, Standing)> {
-        tracing::warn!(view = shown.view.kind(), stream = %task.stream, error = %err, "stored document unreadable, folding it anew");
         let anew = match self.fill_hole(&mut task, 0).await {
-            Ok(()) if follows(0, &task.events) => shown.view.fold("", &task.events).map_err(|err| err.to_string()),
+            Ok(()) if follows(0, &task.events) => {
+                let folded = shown.view.fold("", &task.events, voice.is_news());
+                folded.map_err(|err| err.to_string())
+            }
             Ok(()) => Err("the feed has a hole".into()),
             Err(err) => Err(err.to_string()),
         };
@@ -275,11 +346,17 @@ impl Inner {
         Ok(())
     }
 
-    async fn write_drafts(&self, shown: &Shown, drafts: &[Draft], voice: Voice) -> Result<Vec<Verdict>, WriteError> {
+    async fn write_drafts(
+        &self,
+        shown: &Shown,
+        edition: &str,
+        drafts: &[Draft],
+        voice: Voice<'_>,
+    ) -> Result<Vec<Verdict>, WriteError> {
         let mut pipeline = redis::pipe();
         for draft in drafts {
             if let Some(folded) = &draft.folded {
-                self.add_apply(&mut pipeline, shown, draft, folded, voice);
+                self.add_apply(&mut pipeline, shown, edition, draft, folded, voice);
             }
         }
         let answers: Vec<String> = match pipeline.is_empty() {
@@ -297,28 +374,36 @@ impl Inner {
                     Err(WriteError::Lost)
                 }
                 "filled" => Err(WriteError::Filled),
+                "gone" => Err(WriteError::Gone),
                 other => unreachable!("the function answers in our words, not {other}"),
             })
             .collect()
     }
 
-    fn add_apply(&self, pipeline: &mut Pipeline, shown: &Shown, draft: &Draft, folded: &Folded, voice: Voice) {
-        let stream = &draft.task.stream;
+    fn add_apply(
+        &self,
+        pipeline: &mut Pipeline,
+        shown: &Shown,
+        edition: &str,
+        draft: &Draft,
+        folded: &Folded,
+        voice: Voice<'_>,
+    ) {
         let json = |value: Result<String, serde_json::Error>| value.expect("strings have JSON");
         pipeline
             .cmd("FCALL")
             .arg(library::APPLY)
-            .arg(2)
+            .arg(1)
             .arg(self.sentinel())
-            .arg(self.document_key(shown, stream))
             .arg(&self.prefix)
             .arg(shown.view.kind())
-            .arg(keys::member(shown.view.kind(), stream))
+            .arg(edition)
+            .arg(&draft.task.stream)
             .arg(draft.expected)
             .arg(folded.version)
             .arg(&folded.doc)
             .arg(json(serde_json::to_string(&folded.entries)))
-            .arg(u8::from(voice == Voice::Quiet))
+            .arg(voice.name())
             .arg(json(serde_json::to_string(&folded.announcements)))
             .arg(LIVE_ENTRIES_MAX)
             .arg(LIVE_TTL_S);
@@ -330,7 +415,7 @@ impl Inner {
         shown: &Shown,
         drafts: Vec<Draft>,
         verdicts: Vec<Verdict>,
-        voice: Voice,
+        voice: Voice<'_>,
         standings: &mut BTreeMap<String, Standing>,
     ) -> Vec<Task> {
         let mut raced = Vec::new();

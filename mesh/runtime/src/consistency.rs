@@ -8,6 +8,9 @@ use std::fmt;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{HeaderMap, StatusCode};
+
+use crate::{Problem, headers};
 
 /// How many streams a token names. A command writes few; readers wait for each.
 pub const STREAMS_MAX: usize = 8;
@@ -71,6 +74,19 @@ impl Signer {
         URL_SAFE_NO_PAD.encode(hmac::sign(&self.key, format!("fingerprint {text}").as_bytes()))
     }
 
+    /// What the token of a request names; `None` if it brings none. A token is nobody's own: it
+    /// says how new an answer must be, never what of it its bearer may see.
+    ///
+    /// # Errors
+    /// When it brings one that is none of this platform's: 400.
+    pub fn demanded(&self, headers: &HeaderMap) -> Result<Option<Vec<(String, u64)>>, Problem> {
+        let Some(token) = headers.get(headers::CONSISTENCY) else {
+            return Ok(None);
+        };
+        let token = token.to_str().map_err(|_| BadToken)?;
+        Ok(Some(self.verify(token)?))
+    }
+
     /// The streams and versions that a token names.
     ///
     /// # Errors
@@ -82,9 +98,28 @@ impl Signer {
         let (payload, tag) = token.split_once('.').ok_or(BadToken)?;
         let tag = URL_SAFE_NO_PAD.decode(tag).map_err(|_| BadToken)?;
         hmac::verify(&self.key, payload.as_bytes(), &tag).map_err(|_| BadToken)?;
-        let json = URL_SAFE_NO_PAD.decode(payload).map_err(|_| BadToken)?;
-        serde_json::from_slice(&json).map_err(|_| BadToken)
+        named(payload).ok_or(BadToken)
     }
+}
+
+impl From<BadToken> for Problem {
+    fn from(_: BadToken) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "consistency_token_malformed",
+            "Tiffin-Consistency is not a token that we gave",
+        )
+    }
+}
+
+/// What a token says it names, whoever signed it: for clients that note what they had seen.
+pub fn said_by(token: &str) -> Option<Vec<(String, u64)>> {
+    named(token.split_once('.')?.0)
+}
+
+fn named(payload: &str) -> Option<Vec<(String, u64)>> {
+    let json = URL_SAFE_NO_PAD.decode(payload).ok()?;
+    serde_json::from_slice(&json).ok()
 }
 
 impl fmt::Debug for Signer {

@@ -5,6 +5,7 @@
 
 pub mod settings;
 
+pub mod audit;
 pub mod clock;
 pub mod coalesce;
 pub mod pace;

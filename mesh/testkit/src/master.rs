@@ -15,6 +15,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use jiff::Timestamp;
 use mesh_bus::Bus;
+use mesh_bus::feed::Extent;
 use mesh_contracts::envelope::{Actor, Envelope, EventBody, Meta};
 use mesh_contracts::subject::Context;
 use mesh_runtime::{Shutdown, server};
@@ -75,6 +76,7 @@ impl Master {
         let router = Router::new()
             .route("/feed", get(page))
             .route("/feed/heads", get(heads))
+            .route("/feed/extent", get(extent))
             .route("/feed/streams/{id}", get(stream))
             .with_state(log.clone())
             .merge(more(log.clone()))
@@ -159,6 +161,18 @@ struct After<T> {
     limit: usize,
 }
 
+#[derive(Deserialize)]
+struct Behind {
+    after: String,
+    version: u64,
+    limit: usize,
+}
+
+#[derive(Deserialize)]
+struct Beginning {
+    prefix: String,
+}
+
 async fn refuse_when_down(State(log): State<Log>, request: Request, next: Next) -> Response {
     if log.down.load(Ordering::SeqCst) {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
@@ -166,10 +180,20 @@ async fn refuse_when_down(State(log): State<Log>, request: Request, next: Next) 
     next.run(request).await
 }
 
-async fn page(State(log): State<Log>, Query(query): Query<After<u64>>) -> Json<Vec<Envelope>> {
-    let mut events = log.all(|event| event.position > query.after);
+async fn page(State(log): State<Log>, Query(query): Query<Behind>) -> Json<Vec<Envelope>> {
+    let after = (query.after.as_str(), query.version);
+    let mut events = log.all(|event| (event.stream.as_str(), event.version) > after);
+    events.sort_by(|one, other| (&one.stream, one.version).cmp(&(&other.stream, other.version)));
     events.truncate(query.limit);
     Json(events)
+}
+
+async fn extent(State(log): State<Log>, Query(query): Query<Beginning>) -> Json<Extent> {
+    let events = log.all(|event| event.stream.starts_with(&query.prefix));
+    Json(Extent {
+        streams: events.iter().filter(|event| event.version == 1).count() as u64,
+        events: events.len() as u64,
+    })
 }
 
 async fn stream(

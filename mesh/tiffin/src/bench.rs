@@ -4,6 +4,7 @@
 
 pub mod append;
 pub mod order;
+pub mod rebuild;
 
 mod cpu;
 mod lag;
@@ -20,7 +21,8 @@ use crate::say;
 const EXAMPLES: &str = "\
 Examples:
   cargo run --release -p tiffin -- bench append
-  cargo run --release -p tiffin -- bench order --rate 200 --seconds 30 --json";
+  cargo run --release -p tiffin -- bench order --rate 200 --seconds 30 --json
+  cargo run --release -p tiffin -- bench rebuild --events 1000000";
 
 /// Where the servers of a bench keep their data: beside nobody's, and emptied afterwards.
 const DATA_DIR: &str = ".tiffin-bench";
@@ -39,6 +41,8 @@ enum What {
     Append(append::Args),
     /// Orders through the gateway: latency, errors, the way to Redis, and memory.
     Order(order::Args),
+    /// A view filled anew: events per second of one core of its service, against reading them from PostgreSQL.
+    Rebuild(rebuild::Args),
 }
 
 /// Runs the command.
@@ -49,6 +53,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.what {
         What::Append(args) => append::run(args).await,
         What::Order(args) => order::run(args).await,
+        What::Rebuild(args) => rebuild::run(args).await,
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, order, replay, say, up, verify};
+use crate::{bench, order, rebuild, replay, say, up, verify};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,6 +34,8 @@ enum Command {
     Replay(replay::Args),
     /// Count what does not hold over Postgres, NATS, Redis, the payment provider and the clients' history.
     Verify(verify::Args),
+    /// Fill the views of an info service anew, while they are read.
+    Rebuild(rebuild::Args),
     /// Look at one order.
     Order(order::Args),
     /// Measure what the project promises.
@@ -66,6 +68,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Up(args)) => up::run(args).await,
         Some(Command::Replay(args)) => replay::run(args).await,
         Some(Command::Verify(args)) => verify::run(args).await,
+        Some(Command::Rebuild(args)) => rebuild::run(args).await,
         Some(Command::Order(args)) => order::run(args).await,
         Some(Command::Bench(args)) => bench::run(args).await,
     }

@@ -109,7 +109,7 @@ impl Api {
         unreachable!("attempts are not counted to their end")
     }
 
-    /// One attempt, noted in the history if the call has a key.
+    /// One attempt, noted in the history if the call has a key or brings a token.
     async fn attempt(&self, call: &Call, caller: Option<Caller<'_>>, attempt: u32) -> Attempt {
         let sent_at = Timestamp::now();
         let started = Instant::now();
@@ -135,6 +135,9 @@ impl Api {
                 outcome: history::Outcome::of(&result),
             };
             self.0.history.note(&line);
+        }
+        if let Some(read) = history::Read::of(call, caller.map(|caller| caller.user), &result) {
+            self.0.history.note(&read);
         }
         Attempt::of(call, result)
     }

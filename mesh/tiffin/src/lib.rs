@@ -17,4 +17,5 @@ pub mod simulation;
 
 pub mod bench;
 pub mod order;
+pub mod rebuild;
 pub mod verify;

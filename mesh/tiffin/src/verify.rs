@@ -4,6 +4,7 @@
 
 pub mod collect;
 pub mod findings;
+pub mod freshness;
 
 pub mod books;
 pub mod documents;
@@ -46,6 +47,8 @@ What is counted, and what is read for it:
        (order-master: events, streams)
   I5   documents that are not the fold of their events
        (every master: events; Redis: every document of every info service)
+  I6   answers to somebody with a consistency token that are older than the token
+       (history.jsonl)
   I7   live streams on which a client heard something twice, backwards or not at all
        (history.jsonl)
   I8   deadlines that passed more than 30 s (wall time) ago without an action

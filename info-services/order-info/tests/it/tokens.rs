@@ -62,6 +62,38 @@ async fn what_nobody_has_yet_is_unavailable_and_not_missing() {
 }
 
 #[tokio::test]
+async fn somebody_elses_token_shows_nothing_more() {
+    world::run(async |world| {
+        let (ann, bob, id) = (customer(1), customer(2), OrderId::new_v7());
+        let own = OrderId::new_v7();
+        world.orders.keep(id, placed(id, ann.subject));
+        world.orders.keep(own, placed(own, bob.subject));
+        // It makes the service look, and bob sees what is bob's.
+        let answer = world.gateway.get_after(&format!("/orders/{id}"), &bob, id, 1).await;
+        assert_eq!(answer.problem(), (404, "not_found".into()));
+        assert_eq!(world.gateway.get_after("/orders", &bob, id, 1).await.ids(), [""; 0]);
+        assert_eq!(
+            world.gateway.get_after("/orders", &bob, own, 1).await.ids(),
+            [own.to_string()]
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_list_waits_for_what_its_token_names_or_is_unavailable() {
+    world::run(async |world| {
+        let (ann, id) = (customer(1), OrderId::new_v7());
+        world.orders.tell_all(id, [placed(id, ann.subject)]).await;
+        for path in ["/orders", "/orders?limit=1"] {
+            let answer = world.gateway.get_after(path, &ann, id, 2).await;
+            assert_eq!(answer.problem(), (503, "unavailable".into()), "{path}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_token_that_nobody_signed_is_refused() {
     world::run(async |world| {
         let (ann, id) = (customer(1), OrderId::new_v7());

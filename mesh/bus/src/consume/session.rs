@@ -29,6 +29,10 @@ const PULL_EXPIRES: Duration = Duration::from_secs(10);
 /// The broker shows signs of life this often; two missed ones end the session.
 const PULL_HEARTBEAT: Duration = Duration::from_secs(2);
 
+/// A temporary consumer that nobody asked for so long is left over from a process that died. Reading
+/// a long history comes before the first question.
+const TEMPORARY_IDLE_MAX: Duration = Duration::from_secs(3600);
+
 /// How often an idle consumer that was never drained looks whether it is.
 const DRAINED_POLL: Duration = Duration::from_millis(100);
 
@@ -46,7 +50,7 @@ where
 {
     /// Ends with `Ok` only on shutdown. Calls `alive` whenever the broker has shown that it is.
     pub async fn run(&self, mut alive: impl FnMut()) -> Result<(), BoxError> {
-        let consumer = self.consumer().await?;
+        let consumer = consumer(self.bus, self.subscription).await?;
         let mut messages = self.messages(&consumer).await?;
         let mut pace = Pace::every(self.subscription.period);
         loop {
@@ -66,29 +70,6 @@ where
                 return Err(err);
             }
         }
-    }
-
-    /// Makes the durable consumer or finds it. On a wiped broker it starts from the first message
-    /// there is: what was handled before is a duplicate, and harmless.
-    async fn consumer(&self) -> Result<PullConsumer, BoxError> {
-        let names = &self.bus.names;
-        let durable = names.durable(&self.subscription.durable);
-        let stream = self
-            .bus
-            .jetstream
-            .get_stream_no_info(names.stream(self.subscription.context))
-            .await?;
-        let consumer = stream
-            .create_consumer(Config {
-                durable_name: Some(durable),
-                deliver_policy: DeliverPolicy::All,
-                ack_policy: AckPolicy::Explicit,
-                ack_wait: ACK_WAIT,
-                max_ack_pending: UNACKED_MAX,
-                ..Config::default()
-            })
-            .await?;
-        Ok(consumer)
     }
 
     /// The client asks for the next batch while the former is handled, so that a message never
@@ -125,4 +106,27 @@ where
         }
         Ok(())
     }
+}
+
+/// Makes the durable consumer or finds it. On a wiped broker it starts from the first message
+/// there is: what was handled before is a duplicate, and harmless.
+pub(super) async fn consumer(bus: &Bus, subscription: &Subscription) -> Result<PullConsumer, BoxError> {
+    let (deliver_policy, inactive_threshold) = match subscription.is_temporary {
+        false => (DeliverPolicy::All, Duration::ZERO),
+        true => (DeliverPolicy::New, TEMPORARY_IDLE_MAX),
+    };
+    let stream = bus.names.stream(subscription.context);
+    let stream = bus.jetstream.get_stream_no_info(stream).await?;
+    let consumer = stream
+        .create_consumer(Config {
+            durable_name: Some(bus.names.durable(&subscription.durable)),
+            deliver_policy,
+            inactive_threshold,
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: ACK_WAIT,
+            max_ack_pending: UNACKED_MAX,
+            ..Config::default()
+        })
+        .await?;
+    Ok(consumer)
 }

@@ -47,11 +47,11 @@ async fn what_is_no_id_never_reaches_a_path() {
 #[tokio::test]
 async fn an_owner_that_is_away_is_named() {
     let feeds = Feeds::new(|_, _| async { Err("refused".into()) });
-    match feeds.page(Context::Point, 0, 10).await {
+    match feeds.page(Context::Point, "", 0, 10).await {
         Err(FeedError::Unavailable { owner, .. }) => assert_eq!(owner, "point-master"),
         other => panic!("{other:?}"),
     }
     let feeds = Feeds::new(|_, _| async { Ok("<html>".into()) });
-    let answer = feeds.page(Context::Point, 0, 10).await;
+    let answer = feeds.page(Context::Point, "", 0, 10).await;
     assert!(matches!(answer, Err(FeedError::Unreadable { .. })));
 }

@@ -19,7 +19,7 @@ async fn get(routes: &axum::Router, path: &str) -> (StatusCode, serde_json::Valu
 }
 
 #[tokio::test]
-async fn streams_positions_and_heads_are_read_in_pages() {
+async fn streams_and_heads_are_read_in_pages() {
     let stage = Stage::new();
     let streams = tallies(&stage).await;
     let mut ids: Vec<String> = (0..3).map(|_| new_id()).collect();
@@ -34,23 +34,29 @@ async fn streams_positions_and_heads_are_read_in_pages() {
     let events: Vec<Envelope> = serde_json::from_value(body).expect("envelopes");
     assert_eq!(events, streams.store().history(&ids[0]).await.expect("readable")[1..]);
 
-    let mut after = 0;
-    let mut positions = Vec::new();
+    let mut read: Vec<(String, u64)> = Vec::new();
     loop {
-        let (_, body) = get(&routes, &format!("/feed?after={after}&limit=4")).await;
+        let (after, version) = read.last().cloned().unwrap_or_default();
+        let (_, body) = get(&routes, &format!("/feed?after={after}&version={version}&limit=4")).await;
         let page: Vec<Envelope> = serde_json::from_value(body).expect("envelopes");
-        let Some(last) = page.last() else { break };
-        after = last.position;
-        positions.extend(page.iter().map(|event| event.position));
+        if page.is_empty() {
+            break;
+        }
+        read.extend(page.into_iter().map(|event| (event.stream, event.version)));
     }
-    assert_eq!(positions.len(), 6);
-    assert!(positions.is_sorted());
+    let expected: Vec<_> = ids.iter().flat_map(|id| [(id.clone(), 1), (id.clone(), 2)]).collect();
+    assert_eq!(read, expected);
+
+    let (_, body) = get(&routes, "/feed/extent?prefix=ord_").await;
+    assert_eq!(body, serde_json::json!({ "streams": 3, "events": 6 }));
+    let (_, body) = get(&routes, "/feed/extent?prefix=pay_").await;
+    assert_eq!(body, serde_json::json!({ "streams": 0, "events": 0 }));
 
     let (_, body) = get(&routes, &format!("/feed/heads?after={}&limit=1", ids[0])).await;
     assert_eq!(body, serde_json::json!([[ids[1], 2]]));
 
     let (_, body) = get(&routes, "/feed/streams/ord_unknown").await;
     assert_eq!(body, serde_json::json!([]));
-    let (status, problem) = get(&routes, "/feed?after=x").await;
+    let (status, problem) = get(&routes, "/feed?version=x").await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
 }

@@ -1,6 +1,7 @@
 //! Others' events: applied once, in order, without a gap; and what happens to those that cannot be.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use http_body_util::BodyExt as _;
@@ -12,9 +13,12 @@ use mesh_eventstore::inbox::{Drained, Fault, Handled, Inbox, settled};
 use mesh_eventstore::{Request, Store, Streams, feed};
 use mesh_runtime::Shutdown;
 use mesh_testkit::{Stage, eventually};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use tower::ServiceExt as _;
 
-use crate::tally::{Event, Tally, add, anyone, connect, count, forget_outbox, migrated, new_id, open, versions};
+use crate::tally::{
+    Event, Tally, add, anyone, connect, connect_auditing, count, forget_outbox, migrated, new_id, open, versions,
+};
 
 const CONSUMER: &str = "basket-master";
 
@@ -221,6 +225,36 @@ async fn a_poison_event_quarantines_its_stream_and_no_other() {
     forget_outbox(scene.listener.store()).await;
     stage.settled().await;
     assert_eq!(scene.mark(&sick[0].stream).await, Some(1));
+    scene.end(shutdown).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_bus_never_brought_is_applied_by_the_audit_and_counted() {
+    let metrics = PrometheusBuilder::new().install_recorder().expect("the only one");
+    let repaired = || {
+        let text = metrics.render();
+        let mut lines = text.lines().filter(|line| line.starts_with("audit_repaired_total{"));
+        lines
+            .find_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+            .unwrap_or(0)
+    };
+    let stage = Stage::new();
+    let mut scene = Scene::set(&stage).await;
+    let store = connect_auditing(&migrated(&stage).await, Duration::from_millis(150)).await;
+    scene.listener = Streams::new(store);
+    let feeds = feeds(scene.owner.store());
+    scene.inbox = Inbox::new(scene.listener.store(), &scene.bus, &feeds, CONSUMER);
+    let (begun, unheard) = (scene.events(3).await, scene.events(2).await);
+    scene.publish(&begun[0]).await;
+    let (shutdown, _) = scene.listen();
+    for events in [&begun, &unheard] {
+        let last = events.last().expect("some");
+        scene.stands_at(&last.stream, last.version.cast_signed()).await;
+        let expected: Vec<_> = events.iter().map(|event| event.version).collect();
+        assert_eq!(versions(scene.listener.store(), &last.stream).await, expected);
+    }
+    eventually("both are counted", async || (repaired() == 2).then_some(())).await;
+
     scene.end(shutdown).await;
 }
 

@@ -188,6 +188,16 @@ pub async fn connect(database: &Database) -> Store {
         .expect("the database answers")
 }
 
+/// The same, comparing inboxes with their sources this often.
+pub async fn connect_auditing(database: &Database, period: Duration) -> Store {
+    let config = StoreConfig {
+        audit_period: period,
+        ..StoreConfig::new(&database.url, "order-master")
+    };
+    let store = Store::connect(config, Clock::real()).await;
+    store.expect("the database answers")
+}
+
 /// A fresh store and the tallies in it.
 pub async fn tallies(stage: &mesh_testkit::Stage) -> Streams<Tally> {
     Streams::new(connect(&migrated(stage).await).await)

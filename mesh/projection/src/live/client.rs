@@ -53,8 +53,8 @@ const RESUME_MAX: usize = 500;
 /// How an entry begins the document that it brings.
 const DOCUMENT: &str = r#""document":{"#;
 
-/// Member, version, document and quarantine, as Redis has them.
-type Row = (String, Option<u64>, Option<String>, Option<String>);
+/// Kind, stream, version, document and quarantine, as Redis has them.
+type Row = (String, String, Option<u64>, Option<String>, Option<String>);
 type Shower = dyn Fn(&str, u64, &str) -> Result<Option<Json>, serde_json::Error> + Send + Sync;
 type Editor = dyn Fn(&mut Map<String, Json>) + Send + Sync;
 
@@ -63,7 +63,8 @@ pub struct Live {
     inner: Arc<Inner>,
     topic: String,
     shows: Vec<(&'static str, Box<Shower>)>,
-    counts: Vec<(&'static str, String)>,
+    /// Names, kinds and lists.
+    counts: Vec<(&'static str, &'static str, String)>,
     edit: Option<Box<Editor>>,
     event: &'static str,
     heartbeat: Duration,
@@ -105,7 +106,7 @@ impl Live {
     pub fn counting<V: View>(mut self, index: &str, values: impl IntoIterator<Item = &'static str>) -> Self {
         let counts = values
             .into_iter()
-            .map(|value| (value, keys::index(V::KIND, index, value)));
+            .map(|value| (value, V::KIND, keys::index(index, value)));
         self.counts.extend(counts);
         self
     }
@@ -348,19 +349,18 @@ impl Client {
 
     async fn snapshot(&mut self) -> Result<(), Unavailable> {
         let inner = &self.seat.inner;
-        let counted = self.live.counts.iter().map(|(_, key)| format!("{}{key}", inner.prefix));
-        let counted: Vec<String> = counted.collect();
-        let mut cmd = redis::cmd("FCALL");
-        cmd.arg(library::SNAPSHOT)
-            .arg(2 + counted.len())
-            .arg(inner.sentinel())
-            .arg(format!("{}{}", inner.prefix, keys::topic(&self.seat.topic)))
-            .arg(&counted)
-            .arg(&inner.prefix)
+        let mut cmd = inner.fcall(library::SNAPSHOT);
+        cmd.arg(&inner.prefix)
             .arg(&self.seat.topic)
             .arg(SNAPSHOT_MAX)
             .arg(LIVE_TTL_S)
-            .arg(self.live.shows.iter().map(|(kind, _)| *kind).collect::<Vec<_>>());
+            .arg(self.live.shows.len());
+        for (kind, _) in &self.live.shows {
+            cmd.arg(kind);
+        }
+        for (_, kind, list) in &self.live.counts {
+            cmd.arg(kind).arg(list);
+        }
         let (stamp, counts, rows): (String, Vec<u64>, Vec<Row>) = inner.read(&cmd).await.map_err(unavailable)?;
         // The function has no stamp to give while a view is not complete.
         let stamp: Stamp = stamp.parse().map_err(unavailable)?;
@@ -368,15 +368,11 @@ impl Client {
             tracing::warn!(topic = %self.seat.topic, "live snapshot has reached its limit");
         }
         let mut documents = Vec::with_capacity(rows.len());
-        for (member, version, doc, quarantine) in rows {
-            if quarantine.is_none()
-                && let Some((kind, id)) = member.split_once(':')
-            {
+        for (kind, id, version, doc, quarantine) in rows {
+            if quarantine.is_none() {
                 let doc = doc.unwrap_or_default();
-                documents.extend(
-                    self.shown(kind, id, version.unwrap_or_default(), &doc)
-                        .map_err(unavailable)?,
-                );
+                let shown = self.shown(&kind, &id, version.unwrap_or_default(), &doc);
+                documents.extend(shown.map_err(unavailable)?);
             }
         }
         self.push_snapshot(stamp, &counts, documents);
@@ -396,7 +392,7 @@ impl Client {
             counts: BTreeMap<&'a str, u64>,
             documents: Vec<Json>,
         }
-        let names = self.live.counts.iter().map(|(name, _)| *name);
+        let names = self.live.counts.iter().map(|(name, ..)| *name);
         let snapshot = Snapshot {
             stamp: self.id(stamp),
             counts: names.zip(counts.iter().copied()).collect(),

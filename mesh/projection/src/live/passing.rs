@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use crate::connection::Projection;
-use crate::keys;
 use crate::live::Signal;
+use crate::{keys, library};
 
 impl Projection {
     /// Tells it to everyone who listens to the topic at this process, under a name that no stamped entry has.
@@ -21,16 +21,9 @@ impl Projection {
 
     /// The ids of the documents of this kind on a topic.
     pub async fn members(&self, topic: &str, kind: &str) -> redis::RedisResult<Vec<String>> {
-        let mut cmd = redis::cmd("ZRANGE");
-        cmd.arg(format!("{}{}", self.inner.prefix, keys::topic(topic)))
-            .arg(0)
-            .arg(-1);
-        let members: Vec<String> = self.inner.read(&cmd).await?;
-        let ids = members.iter().filter_map(|member| {
-            let id = member.strip_prefix(kind)?.strip_prefix(':')?;
-            Some(id.to_owned())
-        });
-        Ok(ids.collect())
+        let mut cmd = self.inner.fcall(library::MEMBERS);
+        cmd.arg(&self.inner.prefix).arg(kind).arg(keys::topic(topic));
+        self.inner.read(&cmd).await
     }
 
     /// Keeps the last value of each of these for so long.

@@ -103,7 +103,7 @@ async fn a_stored_document_of_another_shape_is_folded_anew() {
     world.happen(&[given(1, 1, "ann"), noted(1, 2)]).await;
     world.reaches(1, 2).await;
     let mut raw = world.raw().await;
-    let key = mesh_projection::keys::document(&world.redis.prefix, "notebook", &id(1));
+    let key = world.document_key(1).await;
     let _: () = raw.hset(&key, "doc", r#"{"of":"another build"}"#).await.unwrap();
     // Readers ask the master meanwhile.
     assert_eq!(world.get(1).await.unwrap().doc, world.folded(1));

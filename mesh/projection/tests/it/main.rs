@@ -1,5 +1,6 @@
 //! Projections against a real Redis and a real broker, with a master's feed in memory.
 
+mod audit;
 mod documents;
 mod indexes;
 mod live;
@@ -7,6 +8,7 @@ mod loss;
 mod notebook;
 mod own_redis;
 mod poison;
+mod rebuild;
 mod sse;
 mod tls;
 mod tokens;

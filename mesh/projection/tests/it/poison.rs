@@ -1,4 +1,3 @@
-use mesh_projection::keys;
 use redis::AsyncCommands as _;
 
 use crate::notebook::{Notebooks, given, id, noted, poison};
@@ -17,7 +16,7 @@ async fn a_poison_event_quarantines_its_stream_and_no_other() {
     world.stage.settled().await;
     // Applied up to the poison, marked, and not shown as if it were the newest.
     let mut raw = world.raw().await;
-    let key = keys::document(&world.redis.prefix, "notebook", &id(1));
+    let key = world.document_key(1).await;
     let (version, reason): (u64, String) = raw.hmget(&key, &["v", "q"]).await.unwrap();
     assert_eq!((version, reason.as_str()), (1, "version 2: no holder"));
     assert!(world.projection.get::<Notebooks>(&id(1)).await.is_err());

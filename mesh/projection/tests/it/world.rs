@@ -1,15 +1,18 @@
 //! A master's log with its feed, a bus, and projections of notebooks.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use mesh_bus::Bus;
-use mesh_bus::feed::Feeds;
+use mesh_bus::feed::{Extent, Feeds};
 use mesh_contracts::envelope::Envelope;
 use mesh_contracts::subject::Context;
-use mesh_projection::{Projection, Read, RedisConfig, fold_all};
+use mesh_projection::{Projection, Read, RedisConfig, View, fold_all, keys};
 use mesh_runtime::Shutdown;
 use mesh_testkit::{RedisAccess, Stage, eventually};
+use redis::AsyncCommands as _;
 
 use crate::notebook::{Notebook, Notebooks, id};
 
@@ -33,6 +36,15 @@ impl Log {
                 ..event.clone()
             });
         }
+    }
+
+    /// Commits the next event of a notebook.
+    pub fn append_next(&self, number: usize, event: impl FnOnce(u64) -> Envelope) -> Envelope {
+        let mut log = self.events.lock().unwrap();
+        let known = log.iter().rev().find(|event| event.stream == id(number));
+        let event = event(known.map_or(1, |event| event.version + 1));
+        log.push(event.clone());
+        event
     }
 
     pub fn of(&self, number: usize) -> Vec<Envelope> {
@@ -65,29 +77,36 @@ impl Log {
         }
         let log = self.events.lock().unwrap();
         let (route, query) = path.split_once('?').expect("a query");
-        let (after, limit) = query.split_once('&').expect("two parameters");
-        let after = after.strip_prefix("after=").expect("after");
-        let limit: usize = limit.strip_prefix("limit=").expect("limit").parse()?;
-        let number = || after.parse::<u64>().expect("a number");
+        let parameters: BTreeMap<&str, &str> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
+        let after = parameters.get("after").copied().unwrap_or_default();
+        let limit: usize = parameters.get("limit").map_or(Ok(usize::MAX), |limit| limit.parse())?;
         let body = match route.strip_prefix("/feed").expect("a feed") {
-            "" => serde_json::to_vec(
-                &log.iter()
-                    .filter(|event| event.position > number())
-                    .take(limit)
-                    .collect::<Vec<_>>(),
-            )?,
+            "" => {
+                let version: u64 = parameters["version"].parse()?;
+                let events = log.iter().map(|event| ((event.stream.as_str(), event.version), event));
+                let sorted: BTreeMap<_, _> = events.filter(|(place, _)| *place > (after, version)).collect();
+                serde_json::to_vec(&sorted.into_values().take(limit).collect::<Vec<_>>())?
+            }
             "/heads" => {
-                let mut heads = std::collections::BTreeMap::new();
+                let mut heads = BTreeMap::new();
                 for event in log.iter().filter(|event| event.stream.as_str() > after) {
                     heads.insert(event.stream.clone(), event.version);
                 }
                 serde_json::to_vec(&heads.into_iter().take(limit).collect::<Vec<_>>())?
             }
+            "/extent" => {
+                let streams: BTreeSet<&str> = log.iter().map(|event| event.stream.as_str()).collect();
+                serde_json::to_vec(&Extent {
+                    streams: streams.len() as u64,
+                    events: log.len() as u64,
+                })?
+            }
             stream => {
                 let stream = stream.strip_prefix("/streams/").expect("a stream");
+                let after: u64 = after.parse()?;
                 let of_stream = log
                     .iter()
-                    .filter(|event| event.stream == stream && event.version > number())
+                    .filter(|event| event.stream == stream && event.version > after)
                     .take(limit);
                 serde_json::to_vec(&of_stream.collect::<Vec<_>>())?
             }
@@ -130,7 +149,14 @@ impl World {
         let bus = Bus::connect(stage.bus("order-master")).await.unwrap();
         bus.ensure_streams(&[Context::Order]).await.unwrap();
         let shutdown = Shutdown::new();
-        let projection = project(&redis, &log, &stage, DURABLE, &shutdown).await;
+        let projection = project::<Notebooks>(
+            RedisConfig::new(&redis.url, &redis.prefix),
+            &log,
+            &stage,
+            DURABLE,
+            &shutdown,
+        )
+        .await;
         Self {
             stage,
             log,
@@ -143,7 +169,25 @@ impl World {
 
     /// A second process of the same service, with a consumer of its own.
     pub async fn another(&self, durable: &str) -> Projection {
-        project(&self.redis, &self.log, &self.stage, durable, &self.shutdown).await
+        self.another_build::<Notebooks>(durable).await
+    }
+
+    /// The same with a view of its own.
+    pub async fn another_build<V: View>(&self, durable: &str) -> Projection {
+        project::<V>(self.config(), &self.log, &self.stage, durable, &self.shutdown).await
+    }
+
+    /// The same, comparing everything with the master this often.
+    pub async fn auditing(&self, durable: &str, period: Duration) -> Projection {
+        let config = RedisConfig {
+            audit_period: period,
+            ..self.config()
+        };
+        project::<Notebooks>(config, &self.log, &self.stage, durable, &self.shutdown).await
+    }
+
+    fn config(&self) -> RedisConfig {
+        RedisConfig::new(&self.redis.url, &self.redis.prefix)
     }
 
     /// Committed, and on the bus.
@@ -218,16 +262,28 @@ impl World {
         client.get_multiplexed_async_connection().await.unwrap()
     }
 
+    /// Where the current edition has a document.
+    pub async fn document_key(&self, number: usize) -> String {
+        let field = keys::current("notebook");
+        let edition: String = self.raw().await.hget(self.key("sentinel"), field).await.unwrap();
+        keys::document(&self.redis.prefix, &edition, &id(number))
+    }
+
     pub fn key(&self, rest: &str) -> String {
         format!("{}{rest}", self.redis.prefix)
     }
 }
 
-async fn project(redis: &RedisAccess, log: &Log, stage: &Stage, durable: &str, shutdown: &Shutdown) -> Projection {
+async fn project<V: View>(
+    config: RedisConfig,
+    log: &Log,
+    stage: &Stage,
+    durable: &str,
+    shutdown: &Shutdown,
+) -> Projection {
     let bus = Bus::connect(stage.bus("order-info")).await.unwrap();
-    let config = RedisConfig::new(&redis.url, &redis.prefix);
     let projection = Projection::connect(config, log.feeds()).await.unwrap();
-    let run = projection.run::<Notebooks>(&bus, Context::Order, "ord_", durable, shutdown.clone());
+    let run = projection.run::<V>(&bus, Context::Order, "ord_", durable, shutdown.clone());
     tokio::spawn(run);
     let (listening, until) = (projection.clone(), shutdown.clone());
     tokio::spawn(async move { listening.listen(until).await });

@@ -1,8 +1,9 @@
-//! `history.jsonl`: what clients sent under which key, what was answered, what stayed unknown, and the stamps of what
-//! they heard on live streams.
+//! `history.jsonl`: what clients sent under which key, what was answered, what stayed unknown, what they were shown when
+//! they brought a token, and the stamps of what they heard on live streams.
 //!
 //! Holds no body that was sent and no token: only a hash of the one, so that two can be told apart.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -13,10 +14,13 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use http::Response;
 use jiff::Timestamp;
-use mesh_contracts::id::UserId;
+use mesh_contracts::id::{OrderId, UserId};
 use mesh_identity::ClientError;
+use mesh_runtime::consistency::said_by;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use super::call::{Call, Reply};
 
 /// Its name in the data directory.
 pub const FILE: &str = "history.jsonl";
@@ -45,6 +49,68 @@ pub struct Line {
     pub outcome: Outcome,
 }
 
+/// One answer to a question that brought a consistency token.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Read {
+    /// Wall time of the answer.
+    pub read_at: Timestamp,
+    /// With its ids filled in.
+    pub path: String,
+    /// The versions that the token names, by stream.
+    pub asked: BTreeMap<String, u64>,
+    /// The versions in the answer, of those streams that are in it.
+    pub shown: BTreeMap<String, u64>,
+}
+
+impl Read {
+    /// `None` without a token, or of an answer that is about another time than now.
+    pub(super) fn of(
+        call: &Call,
+        subject: Option<UserId>,
+        result: &Result<Response<Bytes>, ClientError>,
+    ) -> Option<Self> {
+        let asked: BTreeMap<String, u64> = said_by(call.seen()?)?.into_iter().collect();
+        let response = result.as_ref().ok().filter(|response| response.status().is_success())?;
+        let (path, query) = call.path().split_once('?').unwrap_or((call.path(), ""));
+        if query.contains("as_of=") {
+            return None;
+        }
+        let mut shown = BTreeMap::new();
+        if let Ok(body) = serde_json::from_slice(response.body()) {
+            gather(&mut shown, &body);
+        }
+        // Documents that do not say whose they are: the path does, and the tag which version.
+        let reply = Reply::of(response.clone());
+        let stream = match path {
+            "/v1/basket" => subject.map(|subject| subject.basket().to_string()),
+            _ => path
+                .strip_prefix("/v1/orders/")
+                .and_then(|rest| rest.strip_suffix("/payment"))
+                .and_then(|order| Some(order.parse::<OrderId>().ok()?.payment().to_string())),
+        };
+        shown.extend(stream.map(|stream| (stream, reply.version)));
+        shown.retain(|stream, _| asked.contains_key(stream));
+        Some(Self {
+            read_at: Timestamp::now(),
+            path: call.path().to_owned(),
+            asked,
+            shown,
+        })
+    }
+}
+
+/// Every document in an answer that names itself and its version.
+fn gather(shown: &mut BTreeMap<String, u64>, body: &Value) {
+    if let (Some(id), Some(version)) = (body["id"].as_str(), body["version"].as_u64()) {
+        shown.insert(id.to_owned(), version);
+    }
+    match body {
+        Value::Array(items) => items.iter().for_each(|item| gather(shown, item)),
+        Value::Object(members) => members.values().for_each(|member| gather(shown, member)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 /// Something with a stamp that a client heard on a live stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Heard {
@@ -66,6 +132,8 @@ pub struct Heard {
 pub enum Entry {
     /// Of a live stream.
     Heard(Heard),
+    /// What somebody was shown.
+    Read(Read),
     /// Of a command.
     Sent(Line),
 }
@@ -189,6 +257,13 @@ mod tests {
         };
         history.note(&line);
         history.note(&heard);
+        let shown = Read {
+            read_at: Timestamp::UNIX_EPOCH,
+            path: "/v1/orders/ord_x".into(),
+            asked: [("ord_x".to_owned(), 2)].into(),
+            shown: [("ord_x".to_owned(), 3)].into(),
+        };
+        history.note(&shown);
         history.note(&unknown);
         OpenOptions::new()
             .append(true)
@@ -196,7 +271,51 @@ mod tests {
             .and_then(|mut file| file.write_all(b"{\"sent_at\":"))
             .expect("written");
         let entries: Result<Vec<Entry>> = read(&path).expect("readable").collect();
-        let expected = [Entry::Sent(line), Entry::Heard(heard), Entry::Sent(unknown)];
+        let expected = [
+            Entry::Sent(line),
+            Entry::Heard(heard),
+            Entry::Read(shown),
+            Entry::Sent(unknown),
+        ];
         assert_eq!(entries.expect("all whole"), expected);
+    }
+
+    #[test]
+    fn a_read_notes_what_of_the_token_it_was_shown() {
+        let customer = UserId(uuid::Uuid::from_u128(7));
+        let (order, basket) = (OrderId(uuid::Uuid::from_u128(9)), customer.basket().to_string());
+        let (id, payment) = (order.to_string(), order.payment().to_string());
+        let signer = mesh_runtime::consistency::Signer::new(&[7; 32]).expect("long enough");
+        let token = signer.sign(&[(id.as_str(), 4), (basket.as_str(), 2), (payment.as_str(), 1)]);
+        let shown = |path: &str, body: Value| {
+            let answer = Response::builder()
+                .header("etag", "\"6.3\"")
+                .body(Bytes::from(body.to_string()));
+            let call = Call::get(path).having_seen(Some(token.clone()));
+            let read = Read::of(&call, Some(customer), &Ok(answer.expect("an answer")));
+            read.map(|read| read.shown.into_iter().collect::<Vec<_>>())
+        };
+        let document = serde_json::json!({ "id": id, "version": 5 });
+        let seen = Some(vec![(id.clone(), 5)]);
+        assert_eq!(shown(&format!("/v1/orders/{id}"), document.clone()), seen);
+        let list = serde_json::json!({ "items": [document, { "id": "ord_other", "version": 1 }] });
+        assert_eq!(shown("/v1/orders?limit=2", list), seen);
+        assert_eq!(
+            shown("/v1/basket", serde_json::json!({})),
+            Some(vec![(basket.clone(), 6)])
+        );
+        let paid = shown(&format!("/v1/orders/{id}/payment"), serde_json::json!({}));
+        assert_eq!(paid, Some(vec![(payment.clone(), 6)]));
+        assert_eq!(
+            shown(
+                &format!("/v1/orders/{id}?as_of=2026-03-01T12:00:00Z"),
+                serde_json::json!({})
+            ),
+            None
+        );
+        assert_eq!(
+            Read::of(&Call::get("/v1/basket"), Some(customer), &Ok(Response::default())),
+            None
+        );
     }
 }

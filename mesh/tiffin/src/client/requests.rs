@@ -74,6 +74,12 @@ impl Person {
         self.get(format!("/v1/orders/{order}")).await
     }
 
+    /// The same, at least as new as what this token stands for.
+    pub async fn order_after(&self, order: OrderId, token: Option<String>) -> Result<Value, Failure> {
+        let call = Call::get(format!("/v1/orders/{order}")).having_seen(token);
+        parsed(&call, self.send(call.clone()).await?)
+    }
+
     /// The same as it stood at an instant of business time.
     pub async fn order_as_of(&self, order: OrderId, at: Timestamp) -> Result<Value, Failure> {
         self.get(format!("/v1/orders/{order}?as_of={at}")).await

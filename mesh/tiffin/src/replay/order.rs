@@ -69,6 +69,8 @@ impl Stage {
     /// Follows an order; once nobody rides any more, the operator ends it.
     async fn watch(&self, id: OrderId, token: Option<String>, fate: &mut Fate) -> Result<()> {
         let person = &self.cast.customers[self.cast.customer_of(fate.order)];
+        // The page that an app shows next.
+        person.order_after(id, token.clone()).await?;
         let mut lags = Vec::new();
         let shown = watch::Sender::new(Track::new());
         let following = follow(person, id, token, |track, happened| {

@@ -96,6 +96,8 @@ impl Customer {
                     let id: OrderId = receipt.id.parse()?;
                     self.tale
                         .ordered(id, &self.somebody, wish.quantity.get(), &wish.product);
+                    // The page that an app shows next.
+                    self.person.order_after(id, reply.token.clone()).await?;
                     return Ok((id, reply.token));
                 }
                 Err(failure) if is_stale(&failure) => {}

@@ -140,13 +140,13 @@ impl Stores {
 
     /// The documents of these streams.
     pub async fn documents(&self, service: &str, kind: &str, streams: &[&str]) -> Result<BTreeMap<String, Stored>> {
+        let Some(edition) = self.edition(service, kind).await?.filter(|_| !streams.is_empty()) else {
+            return Ok(BTreeMap::new());
+        };
         let mut pipeline = redis::pipe();
         for stream in streams {
-            let key = redis_keys::document(&self.prefix(service), kind, stream);
+            let key = redis_keys::document(&self.prefix(service), &edition, stream);
             pipeline.cmd("HMGET").arg(key).arg(&["v", "doc", "q"]);
-        }
-        if streams.is_empty() {
-            return Ok(BTreeMap::new());
         }
         type Row = (Option<u64>, Option<String>, Option<String>);
         let rows: Vec<Row> = pipeline.query_async(&mut self.redis.clone()).await?;
@@ -167,8 +167,23 @@ impl Stores {
 
     /// The streams that have a document of this kind.
     pub async fn shown(&self, service: &str, kind: &str) -> Result<Vec<String>> {
-        self.keys_after(&redis_keys::document(&self.prefix(service), kind, ""))
-            .await
+        match self.edition(service, kind).await? {
+            Some(edition) => {
+                let documents = redis_keys::document(&self.prefix(service), &edition, "");
+                self.keys_after(&documents).await
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The documents of this kind that readers see; `None` while there are none.
+    pub async fn edition(&self, service: &str, kind: &str) -> Result<Option<String>> {
+        let edition = redis::cmd("HGET")
+            .arg(redis_keys::sentinel(&self.prefix(service)))
+            .arg(redis_keys::current(kind))
+            .query_async(&mut self.redis.clone())
+            .await?;
+        Ok(edition)
     }
 
     /// The personal data that user-info keeps, by person: the version it is of, and the data.

@@ -16,6 +16,7 @@ pub enum Invariant {
     I3,
     I4,
     I5,
+    I6,
     I7,
     I8,
     I9,
@@ -24,12 +25,13 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::I1,
         Self::I2,
         Self::I3,
         Self::I4,
         Self::I5,
+        Self::I6,
         Self::I7,
         Self::I8,
         Self::I9,
@@ -44,6 +46,7 @@ impl Invariant {
             Self::I3 => "no stock appears or vanishes",
             Self::I4 => "every order's events are a path in the table",
             Self::I5 => "every document is the fold of its events",
+            Self::I6 => "no read is older than its token",
             Self::I7 => "nothing is left out or repeated on live streams",
             Self::I8 => "nothing is past its deadline",
             Self::I9 => "one key, one effect, one answer",
@@ -90,6 +93,8 @@ pub struct Checked {
     pub commands: u64,
     /// Lines of the clients' history.
     pub history_lines: u64,
+    /// Answers to somebody with a token.
+    pub token_reads: u64,
     /// What clients heard on live streams.
     pub live_news: u64,
     /// Payments in the provider's ledger.
@@ -163,6 +168,7 @@ impl fmt::Display for Report {
             timers,
             commands,
             history_lines,
+            token_reads,
             live_news,
             ledger_entries,
             ledger_lines,
@@ -172,6 +178,7 @@ impl fmt::Display for Report {
             out,
             "looked at {orders} orders, {payments} payments, {food_points} food points, {events} events, \
              {documents} documents, {timers} timers, {commands} stored answers, {history_lines} lines of history, \
+             {token_reads} reads with a token, \
              {live_news} pieces of live news, \
              {ledger_entries} payments at the provider, {ledger_lines} lines of our ledger, {readings} readings"
         )

@@ -16,6 +16,7 @@ use super::books::{self, taken};
 use super::collect::{CHUNK, Chunk, Database, KeptProfile, Stores};
 use super::documents::{Stored, folded};
 use super::findings::{Breach, Invariant, Report};
+use super::freshness;
 use super::keys::{self, Effects, Sent};
 use super::lateness::{self, Moment};
 use super::money::{self, Account, Claim};
@@ -85,6 +86,10 @@ impl Pass<'_> {
                     self.acknowledged
                         .extend(keys::acknowledged_order(&line).map(str::to_owned));
                     keys::gather(&mut self.sent, line);
+                }
+                Entry::Read(read) => {
+                    self.report.checked.token_reads += 1;
+                    self.report.add(Invariant::I6, freshness::honoured(&read));
                 }
                 Entry::Heard(heard) => {
                     self.report.checked.live_news += 1;

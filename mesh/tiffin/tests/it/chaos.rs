@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use tempfile::TempDir;
+use tiffin::verify::Invariant;
 
 use crate::command::{Folder, Started};
 
@@ -30,7 +31,7 @@ const TOO_LATE_MAX: usize = 2;
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_goes_wrong_every_order_ends_and_the_money_adds_up() -> Result<()> {
     let folder = Folder::new()?;
-    let instance = instance()?;
+    let instance = instance(ORDERS, 1)?;
     let path = instance.path().to_str().context("a path in UTF-8")?;
     let arguments = [
         "replay", path, "--up", "--speed", "60", CHAOS, "--seed", SEED, "--verify", "--json",
@@ -43,7 +44,7 @@ async fn whatever_goes_wrong_every_order_ends_and_the_money_adds_up() -> Result<
     every_sort_came_about(&report["chaos"]);
     everything_adds_up(&report["chaos"]);
     let violations = report["violations"].as_object().context("it was verified")?;
-    assert_eq!(violations.len(), 9);
+    assert_eq!(violations.len(), Invariant::ALL.len());
     assert!(violations.values().all(|count| count == 0), "{report}");
     replay.ended().await
 }
@@ -117,8 +118,8 @@ fn amount(line: &Value, name: &str) -> i64 {
     line[name]["amount"].as_i64().expect("minor units")
 }
 
-/// An order a minute, a restaurant of its own for each quarter of an hour, and couriers enough.
-fn instance() -> Result<TempDir> {
+/// So many orders a minute, a restaurant of its own for each quarter of an hour, and couriers enough.
+pub fn instance(orders: u32, per_minute: u32) -> Result<TempDir> {
     let table = |names: &str, lines: u32, line: &dyn Fn(u32) -> String| {
         let lines: String = (0..lines).map(|index| line(index) + "\n").collect();
         format!("{names}\n{lines}")
@@ -128,9 +129,9 @@ fn instance() -> Result<TempDir> {
             "orders.txt",
             table(
                 "order\tx\ty\tplacement_time\trestaurant\tready_time",
-                ORDERS,
-                &|minute| {
-                    let nth = minute + 1;
+                orders,
+                &|index| {
+                    let (minute, nth) = (index / per_minute, index + 1);
                     let (x, y, ready) = (nth * 700 % 3000, nth * 1100 % 2500, minute + 8 + nth % 5);
                     format!("o{nth}\t{x}\t{y}\t{minute}\tr{}\t{ready}", nth % RESTAURANTS)
                 },

@@ -9,6 +9,7 @@ mod past;
 mod platform;
 mod ports;
 mod races;
+mod rebuilding;
 mod refusals;
 mod silence;
 mod snapshots;

@@ -42,6 +42,8 @@ const FEED: &[&str] = &[
     "tiffin",
 ];
 const GATEWAY: &[&str] = &["gateway"];
+const PROJECTIONS_PATH: &str = "/projections";
+const COMMAND_LINE: &[&str] = &["tiffin"];
 
 /// A route that stands for its group, and who may call it. Whoever reads a feed may leave out its own service:
 /// nobody calls themselves.
@@ -61,7 +63,7 @@ const fn group(service: &'static str, method: Method, path: &'static str, peers:
     }
 }
 
-static GROUPS: [Group; 27] = [
+static GROUPS: [Group; 31] = [
     group("order-master", Method::POST, "/orders", GATEWAY),
     group(
         "order-master",
@@ -115,6 +117,10 @@ static GROUPS: [Group; 27] = [
     group("basket-info", Method::GET, "/basket", GATEWAY),
     group("menu-info", Method::GET, "/menu?country=DE", GATEWAY),
     group("user-info", Method::GET, "/me", GATEWAY),
+    group("order-info", Method::GET, PROJECTIONS_PATH, COMMAND_LINE),
+    group("basket-info", Method::GET, PROJECTIONS_PATH, COMMAND_LINE),
+    group("menu-info", Method::GET, PROJECTIONS_PATH, COMMAND_LINE),
+    group("user-info", Method::GET, PROJECTIONS_PATH, COMMAND_LINE),
     group("gateway", Method::GET, "/v1/menu?country=DE", &["ingress", "tiffin"]),
     group(
         "gateway",

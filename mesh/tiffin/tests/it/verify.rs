@@ -5,11 +5,11 @@ mod scene;
 
 use jiff::Timestamp;
 use mesh_testkit::{Stage, run};
-use tiffin::client::history::{Heard, Outcome};
+use tiffin::client::history::{Heard, Outcome, Read};
 use tiffin::verify::{Invariant, Report};
 
 use crate::silence::actors::{CUSTOMER, ORDER};
-use scene::{Scene, placed_line};
+use scene::{Scene, document_key, placed_line};
 
 /// Spoils fresh stores and checks them.
 async fn spoilt(stage: &Stage, spoil: impl AsyncFnOnce(&Scene)) -> Report {
@@ -196,7 +196,7 @@ async fn i4_counts_a_status_that_does_not_follow() {
 #[tokio::test(flavor = "multi_thread")]
 async fn i5_counts_a_changed_a_missing_and_a_strange_document() {
     run(async |stage| {
-        let key = format!("order-info:doc:order:{ORDER}");
+        let key = document_key("order-info", "order", ORDER);
         let changed = spoilt(stage, async |scene| {
             let document = "{\"status\": \"paid\"}";
             scene.spoil_redis("HSET", &key, &["doc", document]).await;
@@ -206,7 +206,7 @@ async fn i5_counts_a_changed_a_missing_and_a_strange_document() {
         let missing = spoilt(stage, async |scene| scene.spoil_redis("DEL", &key, &[]).await).await;
         counted(&missing, Invariant::I5, "no document");
         let strange = spoilt(stage, async |scene| {
-            let key = format!("order-info:doc:order:{CUSTOMER}");
+            let key = document_key("order-info", "order", CUSTOMER);
             scene.spoil_redis("HSET", &key, &["v", "1", "doc", "{}"]).await;
         })
         .await;
@@ -227,6 +227,26 @@ async fn i5_counts_personal_data_that_is_not_what_user_master_has() {
         })
         .await;
         counted_alone(&report, Invariant::I5, "somebody who is gone");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i6_counts_an_answer_that_is_older_than_its_token() {
+    run(async |stage| {
+        let shown = |version| Read {
+            read_at: Timestamp::UNIX_EPOCH,
+            path: format!("/v1/orders/{ORDER}"),
+            asked: [(ORDER.to_string(), 3)].into(),
+            shown: [(ORDER.to_string(), version)].into(),
+        };
+        let report = spoilt(stage, async |scene| {
+            scene.note(&shown(4));
+            scene.note(&shown(2));
+        })
+        .await;
+        counted_alone(&report, Invariant::I6, "showed version 2 to somebody who had seen 3");
+        assert_eq!(report.checked.token_reads, 2);
     })
     .await;
 }
@@ -304,7 +324,7 @@ async fn i10_counts_a_dropped_inbox_mark_and_an_old_document() {
         counted_alone(&dropped, Invariant::I10, "point-master (inbox of ORDER) stands at 0");
         let old = spoilt(stage, async |scene| {
             let payment = ORDER.payment();
-            let key = format!("basket-info:doc:payment:{payment}");
+            let key = document_key("basket-info", "payment", payment);
             scene.spoil_redis("HSET", &key, &["v", "1"]).await;
         })
         .await;

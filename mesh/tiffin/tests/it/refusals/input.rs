@@ -2,6 +2,7 @@
 
 use http::{Method, StatusCode, header};
 use mesh_contracts::id::{IngredientId, ProductId};
+use mesh_runtime::consistency::Signer;
 use mesh_runtime::headers;
 use serde_json::{Value, json};
 
@@ -22,7 +23,43 @@ async fn what_cannot_be_meant_is_refused_and_leaves_no_trace() {
     cases.extend(numbers(&scene));
     cases.extend(menu(&scene));
     cases.extend(shapes(&scene, version));
+    cases.extend(tokens(&scene));
     scene.refuses_all(cases).await;
+}
+
+/// Consistency tokens that this platform never gave, wherever one may be brought.
+fn tokens(scene: &Scene) -> Vec<Case> {
+    let point = scene.site.points[0].id;
+    let order = "ord_00000000000000000000000001";
+    let asked = [
+        (&scene.token, "/v1/home".to_owned()),
+        (&scene.token, "/v1/menu?country=DE".to_owned()),
+        (&scene.token, "/v1/basket".to_owned()),
+        (&scene.token, "/v1/orders".to_owned()),
+        (&scene.token, format!("/v1/orders/{order}")),
+        (&scene.token, format!("/v1/orders/{order}/history")),
+        (&scene.token, format!("/v1/orders/{order}/payment")),
+        (&scene.token, format!("/v1/orders/{order}/live")),
+        (&scene.token, "/v1/me".to_owned()),
+        (&scene.cook, format!("/v1/food-points/{point}/tickets")),
+        (&scene.cook, format!("/v1/food-points/{point}/live")),
+        (&scene.courier, "/v1/couriers/me/jobs".to_owned()),
+        (&scene.courier, "/v1/couriers/me/live".to_owned()),
+        (&scene.operator, format!("/v1/products/{}", scene.site.product)),
+        (&scene.operator, "/v1/food-points".to_owned()),
+    ];
+    // Nothing, no signature, another secret's, and a good form with a signature of nothing.
+    let elsewhere = Signer::new(b"the secret of another platform").expect("long enough");
+    let forged = elsewhere.sign(&[(order, 1)]);
+    let tokens = ["", "x", "W10.AAAA", forged.as_str()];
+    let refused = |(by, path): (&String, String)| {
+        tokens.map(|token| {
+            let sent = Sent::get(path.clone()).by(by).with(headers::CONSISTENCY, token);
+            let what = format!("{path} with the token {token:?}");
+            case(what, sent, StatusCode::BAD_REQUEST, "consistency_token_malformed")
+        })
+    };
+    asked.into_iter().flat_map(refused).collect()
 }
 
 /// Unknown ones, missing ones, and values of another type.

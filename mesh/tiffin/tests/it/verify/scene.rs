@@ -19,6 +19,7 @@ use mesh_contracts::subject::{self, Context};
 use mesh_contracts::user::{self, Role};
 use mesh_eventstore::{SqlTime, migrate};
 use mesh_identity::Upstream;
+use mesh_projection::keys;
 use mesh_runtime::headers::IDEMPOTENCY_KEY;
 use mesh_runtime::settings::Secret;
 use mesh_runtime::{Clock, Shutdown, server};
@@ -284,11 +285,14 @@ impl Scene {
         }
         for reader in READERS {
             let Keeps::Documents(kind) = reader.keeps else { continue };
+            let sentinel = format!("{}:sentinel", reader.service);
+            let current = [&*keys::current(kind), &*edition(kind)];
+            self.spoil_redis("HSET", &sentinel, &current).await;
             for (stream, events) in streams.iter().filter(|(stream, _)| stream.starts_with(reader.prefix)) {
                 let document = documents::expected(kind, stream, events)
                     .expect("folds")
                     .expect("a document");
-                let key = format!("{}:doc:{kind}:{stream}", reader.service);
+                let key = document_key(reader.service, kind, stream);
                 let version = events.len().to_string();
                 self.spoil_redis(
                     "HSET",
@@ -310,6 +314,16 @@ impl Scene {
         let event = self.events.iter().find(|event| event.stream.starts_with(prefix));
         event.expect("the story has one").stream.clone()
     }
+}
+
+/// The edition of the scene's documents.
+fn edition(kind: &str) -> String {
+    format!("{kind}.1.1")
+}
+
+/// Where the scene has a document.
+pub fn document_key(service: &str, kind: &str, stream: impl std::fmt::Display) -> String {
+    keys::document(&format!("{service}:"), &edition(kind), &stream.to_string())
 }
 
 impl Drop for Scene {
