@@ -171,6 +171,7 @@ postgres://{{ index $ 2 }}:$(POSTGRES_PASSWORD)@{{ .host }}:{{ .port }}/{{ $serv
 {{ include "tiffin.variable" (list "TIFFIN_POSTGRES_URL" (include "tiffin.postgresUrl" (list $root $service $service.database))) }}
 {{- end }}
 {{- if has "nats" $service.needs }}
+{{ include "tiffin.variable" (list "TIFFIN_AUDIT_PERIOD_S" ($values.auditPeriodSeconds | int64)) }}
 {{ include "tiffin.variable" (list "TIFFIN_NATS_URL" (printf "%s://%s:%d" (ternary "tls" "nats" $values.nats.tls) $values.nats.host ($values.nats.port | int64))) }}
 {{ include "tiffin.variable" (list "TIFFIN_NATS_USER" $service.name) }}
 {{ include "tiffin.secret" (list "TIFFIN_NATS_PASSWORD" $service.credentials "nats-password") }}
