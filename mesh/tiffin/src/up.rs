@@ -124,11 +124,10 @@ async fn open(args: &Args, platform: &Platform, steps: &Steps, begun: Instant) -
 fn introduce(running: &Running, door: &str, begun: Instant) {
     say::line(format_args!("ready {door}"));
     say::note(format_args!(
-        "after {:.1} s · look at {url}/console · documentation at {door}/docs · trust {} · passwords in {}",
+        "after {:.1} s · look at {door}/console · documentation at {door}/docs · trust {} · passwords in {}",
         begun.elapsed().as_secs_f64(),
         running.ca_cert().display(),
         running.data_dir().join("credentials.json").display(),
-        url = running.public_url(),
     ));
 }
 

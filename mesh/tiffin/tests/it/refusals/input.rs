@@ -46,7 +46,7 @@ fn tokens(scene: &Scene) -> Vec<Case> {
         (&scene.courier, "/v1/couriers/me/jobs".to_owned()),
         (&scene.courier, "/v1/couriers/me/live".to_owned()),
         (&scene.operator, format!("/v1/products/{}", scene.site.product)),
-        (&scene.operator, "/v1/food-points".to_owned()),
+        (&scene.operator, "/v1/food-points?country=DE".to_owned()),
     ];
     // Nothing, no signature, another secret's, and a good form with a signature of nothing.
     let elsewhere = Signer::new(b"the secret of another platform").expect("long enough");
