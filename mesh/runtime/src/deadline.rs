@@ -1,16 +1,18 @@
 //! How long whoever asked us still waits, carried from hop to hop in `Tiffin-Deadline-Ms`.
 //!
-//! Nothing is cancelled here: a command that was submitted is decided even if nobody waits for
-//! it any more. Outgoing calls and waits ask [`remaining`] and give up in time.
+//! What comes too late is refused before anything is done, and a read ends where its deadline is: nobody waits for
+//! it any more. A command that was begun is not cut off here, since it is decided all the same; its outgoing calls
+//! ask [`remaining`] and give up in time.
 
 use std::time::Duration;
 
 use axum::extract::Request;
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
+use http::StatusCode;
 use tokio::time::Instant;
 
-use crate::headers;
+use crate::{Problem, headers};
 
 /// No caller waits longer for an answer, whatever the header says.
 pub const DEADLINE_MAX: Duration = Duration::from_secs(30);
@@ -32,14 +34,34 @@ pub async fn within<F: Future>(limit: Duration, work: F) -> F::Output {
     DEADLINE.scope(Instant::now() + limit, work).await
 }
 
-/// The middleware that adopts the caller's deadline.
+/// The middleware that adopts the caller's deadline, and refuses with 503 `deadline_passed` what is past it.
 pub async fn adopt(request: Request, next: Next) -> Response {
     let millis = request
         .headers()
         .get(headers::DEADLINE)
         .and_then(|value| value.to_str().ok()?.parse().ok());
-    match millis {
-        Some(millis) => within(Duration::from_millis(millis).min(DEADLINE_MAX), next.run(request)).await,
-        None => next.run(request).await,
+    let Some(millis) = millis else {
+        return next.run(request).await;
+    };
+    let limit = Duration::from_millis(millis).min(DEADLINE_MAX);
+    if limit.is_zero() {
+        return passed().into_response();
     }
+    let is_read = request.method().is_safe();
+    let answer = within(limit, next.run(request));
+    if is_read {
+        let answer = tokio::time::timeout(limit, answer).await;
+        return answer.unwrap_or_else(|_| passed().into_response());
+    }
+    answer.await
+}
+
+fn passed() -> Problem {
+    metrics::counter!("deadlines_passed_total").increment(1);
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "deadline_passed",
+        "there was no time left for it",
+    )
+    .retry_after(Duration::from_secs(1))
 }

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::routing::get;
+use axum::routing::{get, post};
 use mesh_runtime::Shutdown;
 use mesh_runtime::server::{Accept, Limits, RemoteAddr, serve_within, with_layers};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 const SHORT: Duration = Duration::from_millis(200);
@@ -239,4 +240,91 @@ async fn a_live_stream_that_does_not_is_cut_off_at_the_deadline() {
     assert!(read_head(&mut stream).await.contains("200 OK"));
     server.end().await;
     read_to_end(&mut stream).await;
+}
+
+/// Says when it is dropped, that is, when whoever works for a request has stopped.
+struct Stopped(mpsc::UnboundedSender<()>);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
+/// A route whose work never ends by itself, and word of when it began and when it was stopped.
+fn endless() -> (Router, mpsc::UnboundedReceiver<()>) {
+    let (sender, told) = mpsc::unbounded_channel();
+    let work = move || async move {
+        let _ = sender.send(());
+        let _stopped = Stopped(sender);
+        std::future::pending::<()>().await;
+    };
+    (
+        with_layers(Router::new().route("/", get(work.clone()).post(work))),
+        told,
+    )
+}
+
+async fn is_told(told: &mut mpsc::UnboundedReceiver<()>) {
+    tokio::time::timeout(SOON, told.recv()).await.expect("in time");
+}
+
+#[tokio::test]
+async fn work_whose_caller_is_gone_is_stopped() {
+    let (router, mut told) = endless();
+    let server = start(router, Limits::default()).await;
+    let caller = server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    is_told(&mut told).await;
+    drop(caller);
+    is_told(&mut told).await;
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_read_ends_where_its_deadline_is() {
+    let (router, mut told) = endless();
+    let server = start(router, Limits::default()).await;
+    let mut stream = server
+        .send("GET / HTTP/1.1\r\nhost: x\r\ntiffin-deadline-ms: 100\r\nconnection: close\r\n\r\n")
+        .await;
+    is_told(&mut told).await;
+    let answer = read_to_end(&mut stream).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 503") && answer.contains("/problems/deadline_passed\""),
+        "{answer}"
+    );
+    is_told(&mut told).await;
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_command_that_has_begun_is_not_cut_off() {
+    let slow = || async {
+        tokio::time::sleep(SHORT).await;
+        "done"
+    };
+    let server = start(with_layers(Router::new().route("/", post(slow))), Limits::default()).await;
+    let mut stream = server
+        .send("POST / HTTP/1.1\r\nhost: x\r\ntiffin-deadline-ms: 50\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        .await;
+    assert!(read_to_end(&mut stream).await.ends_with("done"));
+    server.end().await;
+}
+
+#[tokio::test]
+async fn what_comes_too_late_is_not_begun() {
+    let (router, mut told) = endless();
+    let server = start(router, Limits::default()).await;
+    for method in ["GET", "POST"] {
+        let mut stream = server
+            .send(&format!(
+                "{method} / HTTP/1.1\r\nhost: x\r\ntiffin-deadline-ms: 0\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            ))
+            .await;
+        let answer = read_to_end(&mut stream).await;
+        assert!(answer.contains("/problems/deadline_passed\""), "{answer}");
+        assert!(answer.contains("retry-after: 1"), "{answer}");
+    }
+    assert!(told.try_recv().is_err(), "nothing was begun");
+    server.end().await;
 }
