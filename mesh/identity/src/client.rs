@@ -1,7 +1,7 @@
 //! Calls to services: mutual TLS, the server's identity checked, every call with an end.
 //!
 //! A connection is trusted for one service only, so there is a pool per service and address.
-//! Knows no routes, and no retries but the one that is always safe.
+//! Knows no routes, and no retries but the one that is always safe; how many there may be is counted here for all.
 
 mod connect;
 
@@ -25,6 +25,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
+use tower::retry::budget::{Budget as _, TpsBudget};
 
 use crate::mesh::{self, LoadError, Material};
 use crate::reload::Reloading;
@@ -43,8 +44,22 @@ const POOL_IDLE_MAX: usize = 256;
 /// The largest answer read into memory: a page of a thousand events stays below it.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// What may be sent again, as a share of the calls to that service within [`RETRY_WINDOW`]: whoever is in trouble gets
+/// little more work because of it.
+const RETRY_SHARE: f32 = 0.1;
+/// Over which calls and repetitions are counted.
+const RETRY_WINDOW: Duration = Duration::from_secs(10);
+/// What may be sent again besides, so that a service that is seldom called may restart unnoticed.
+const RETRIES_PER_S_MIN: u32 = 10;
+
 type BoxError = Box<dyn StdError + Send + Sync>;
-type Pool = legacy::Client<Connector, Full<Bytes>>;
+
+/// What there is for one service at one address.
+#[derive(Clone)]
+struct Pool {
+    connections: legacy::Client<Connector, Full<Bytes>>,
+    budget: Arc<TpsBudget>,
+}
 
 /// A service and where to find it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -219,6 +234,12 @@ impl Client {
         json(upstream, &self.request(upstream, request).await?)
     }
 
+    /// Whether a call to this service may be sent again, as far as its load is concerned: a tenth of its calls may,
+    /// and ten a second. Asking takes one of them.
+    pub fn may_repeat(&self, upstream: &Upstream) -> bool {
+        self.pool(upstream).may_repeat(upstream)
+    }
+
     async fn send(
         &self,
         upstream: &Upstream,
@@ -227,12 +248,15 @@ impl Client {
     ) -> Result<Response<Incoming>, ClientError> {
         let request = self.addressed(upstream, request, deadline)?;
         let pool = self.pool(upstream);
+        pool.budget.deposit();
         let again = request.method().is_safe().then(|| request.clone());
-        let first = pool.request(request.map(Full::new)).await;
+        let first = pool.connections.request(request.map(Full::new)).await;
         let answer = match (first, again) {
             // The server may have ended on a pooled connection just as we used it. Reading
             // twice is always safe, and a fresh connection tells at once whether it is back.
-            (Err(err), Some(again)) if !err.is_connect() => pool.request(again.map(Full::new)).await,
+            (Err(err), Some(again)) if !err.is_connect() && pool.may_repeat(upstream) => {
+                pool.connections.request(again.map(Full::new)).await
+            }
             (first, _) => first,
         };
         answer.map_err(|err| ClientError::of_call(upstream, err))
@@ -273,14 +297,24 @@ impl Client {
             return pool.clone();
         }
         let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
-        let fresh = || {
-            legacy::Client::builder(TokioExecutor::new())
+        let fresh = || Pool {
+            connections: legacy::Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(POOL_IDLE)
                 .pool_max_idle_per_host(POOL_IDLE_MAX)
-                .build(Connector::new(self.trust.clone(), upstream.clone()))
+                .build(Connector::new(self.trust.clone(), upstream.clone())),
+            budget: Arc::new(TpsBudget::new(RETRY_WINDOW, RETRIES_PER_S_MIN, RETRY_SHARE)),
         };
         pools.entry(upstream.clone()).or_insert_with(fresh).clone()
+    }
+}
+
+impl Pool {
+    fn may_repeat(&self, upstream: &Upstream) -> bool {
+        let may = self.budget.withdraw();
+        let counted = if may { "retries_total" } else { "retries_refused_total" };
+        metrics::counter!(counted, "upstream" => upstream.service.clone()).increment(1);
+        may
     }
 }
 

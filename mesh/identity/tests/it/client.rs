@@ -138,6 +138,18 @@ async fn what_is_left_of_the_deadline_is_passed_on_and_kept() {
 }
 
 #[tokio::test]
+async fn what_may_be_sent_again_is_a_tenth_of_the_calls_and_a_few() {
+    let (_server, client, upstream) = start(Router::new().route("/", get(|| async { "1" }))).await;
+    for _ in 0..200 {
+        assert_eq!(client.get_json::<u8>(&upstream, "/").await.unwrap(), 1);
+    }
+    let granted = (0..1000).filter(|_| client.may_repeat(&upstream)).count();
+    assert_eq!(granted, 100 + 200 / 10);
+    let elsewhere = Upstream::new("order-master", "127.0.0.1:1");
+    assert!(client.may_repeat(&elsewhere), "each has a budget of its own");
+}
+
+#[tokio::test]
 async fn a_restarted_service_is_reached_again() {
     let site = Site::new();
     let client = site.mesh("gateway").client();
