@@ -11,13 +11,12 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use jiff::Timestamp;
-use mesh_contracts::user::Role;
 use mesh_identity::Caller;
 use mesh_runtime::{Problem, headers, json};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::upstream::Urgency;
+use crate::seats::Urgency;
 
 /// How long a client may take to send its (small) body.
 const BODY_READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -54,6 +53,8 @@ pub(crate) struct Ask {
     pub(crate) path: PathAndQuery,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// Of the client's request, whatever is asked for its sake.
+    pub(crate) urgency: Urgency,
     person: Option<Arc<Person>>,
 }
 
@@ -92,6 +93,14 @@ impl Ask {
         }
     }
 
+    /// The same, as something that work waits for.
+    pub(crate) fn urgent(self) -> Self {
+        Self {
+            urgency: Urgency::Work,
+            ..self
+        }
+    }
+
     /// Another question of the same person, with the same demand on freshness.
     pub(crate) fn also_get(&self, path: &str) -> Result<Self, Problem> {
         self.also(Method::GET, path, Bytes::new(), &[headers::CONSISTENCY])
@@ -120,19 +129,9 @@ impl Ask {
             path,
             headers,
             body,
+            urgency: self.urgency,
             person,
         })
-    }
-
-    /// What is served last when not everything can be.
-    pub(crate) fn urgency(&self) -> Urgency {
-        if self.method == Method::GET {
-            return Urgency::Browsing;
-        }
-        match self.person.as_ref().map(|person| person.caller.role) {
-            Some(Role::Kitchen | Role::Courier | Role::Operator) => Urgency::Work,
-            Some(Role::Customer) | None => Urgency::Purchase,
-        }
     }
 
     /// Whether sending it twice does what sending it once does.
@@ -174,6 +173,7 @@ impl Ask {
             path,
             headers,
             body: Bytes::new(),
+            urgency: Urgency::of(&parts.method, person.as_ref().map(|person| person.caller.role)),
             person,
         }
     }

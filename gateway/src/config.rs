@@ -9,6 +9,8 @@ use mesh_runtime::Settings;
 use mesh_runtime::consistency::Signer;
 use mesh_runtime::process::{self, Common};
 
+use crate::limits::{Allowances, Counts};
+
 /// What the process runs with.
 pub struct Config {
     /// As every service has it.
@@ -19,6 +21,12 @@ pub struct Config {
     pub upstreams: Upstreams,
     /// Calls in flight to one service at most.
     pub calls_max: usize,
+    /// Requests under way at most.
+    pub requests_max: usize,
+    /// What everybody may.
+    pub allowances: Allowances,
+    /// Where several gateways count together.
+    pub counts: Option<Counts>,
     /// Joins the tokens of two masters into one.
     pub signer: Signer,
     /// Who must have issued a token.
@@ -49,6 +57,13 @@ impl Config {
                 "256",
                 "calls in flight per service: half of it for browsing, three quarters with purchases, all with work",
             ),
+            requests_max: settings.parse(
+                "TIFFIN_REQUESTS_MAX",
+                "1024",
+                "requests under way in all, shared out in the same way; live streams count while they are opened",
+            ),
+            allowances: Allowances::from_settings(settings),
+            counts: Counts::from_settings(settings),
             signer: process::signer(settings),
             issuer: settings.text(
                 "TIFFIN_JWT_ISSUER",

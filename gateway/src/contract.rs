@@ -7,12 +7,13 @@ use mesh_contracts::id::{
     AddressId, CourierId, DeliveryId, FoodPointId, IngredientId, OrderId, ProductId, PromotionId,
 };
 use mesh_contracts::user::Role;
-use mesh_runtime::problem;
+use mesh_runtime::problem as problems;
+use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, Response, SecurityRequirement};
+use utoipa::openapi::{ContentBuilder, Header, Ref, RefOr, Required, Response, SecurityRequirement};
 use utoipa::{OpenApi, openapi};
 
 use crate::docs;
@@ -32,8 +33,8 @@ const ACCESS_TOKEN: &str = "access_token";
     ),
     // Routes bring their bodies along; what only paths and refusals mention is named here.
     components(schemas(
-        problem::Document,
-        problem::FieldError,
+        problems::Document,
+        problems::FieldError,
         AddressId,
         CourierId,
         DeliveryId,
@@ -130,6 +131,29 @@ pub(crate) fn needs_key(document: &mut openapi::OpenApi) {
     }
 }
 
+/// Adds what is said of limits, and that they are kept.
+pub(crate) fn is_limited(document: &mut openapi::OpenApi) {
+    for (_, operation) in operations(document) {
+        let refused = ResponseBuilder::from(problem(
+            "`too_many_requests`: come back after `Retry-After`; nothing was done.",
+        ))
+        .header("Retry-After", told("Seconds."))
+        .header(
+            "RateLimit",
+            told("Of each limit: `r`, what is left; `t`, seconds until there is more."),
+        )
+        .header(
+            "RateLimit-Policy",
+            told("Each limit by its name: `q` requests within `w` seconds."),
+        )
+        .build();
+        operation
+            .responses
+            .responses
+            .insert("429".to_owned(), RefOr::T(refused));
+    }
+}
+
 /// order-info leaves these out for customers and couriers, so nobody may rely on them.
 const INTERNAL: [&str; 8] = [
     "candidates",
@@ -185,13 +209,23 @@ fn header(name: &str, required: Required, description: &str) -> Parameter {
         .build()
 }
 
+fn told(description: &str) -> Header {
+    HeaderBuilder::new()
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .description(Some(description))
+        .build()
+}
+
 fn refusal(description: &str) -> RefOr<Response> {
+    RefOr::T(problem(description))
+}
+
+fn problem(description: &str) -> Response {
     let problem = ContentBuilder::new()
         .schema(Some(Ref::from_schema_name("Problem")))
         .build();
-    let response = ResponseBuilder::new()
+    ResponseBuilder::new()
         .description(description)
         .content("application/problem+json", problem)
-        .build();
-    RefOr::T(response)
+        .build()
 }

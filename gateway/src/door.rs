@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use mesh_contracts::user::Role;
 use mesh_identity::{Caller, jwt};
@@ -14,6 +14,7 @@ use mesh_runtime::{Problem, headers};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::ask::Person;
+use crate::seats::Urgency;
 use crate::{Answer, App, contract};
 
 /// As many visible characters as an idempotency key may have.
@@ -42,6 +43,7 @@ pub(crate) fn only(roles: &'static [Role], app: &App, routes: OpenApiRouter<App>
     };
     let mut routes = keyed(routes).route_layer(middleware::from_fn_with_state(guard, admit));
     contract::needs_role(routes.get_openapi_mut(), roles);
+    contract::is_limited(routes.get_openapi_mut());
     routes
 }
 
@@ -76,8 +78,18 @@ async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Answ
         caller: Caller::from_claims(&claims, Some(guard.app.region.clone())),
         until: claims.expires_at,
     };
+    let (subject, role) = (person.caller.subject, person.caller.role);
     parts.extensions.insert(Arc::new(person));
-    Ok(next.run(Request::from_parts(parts, body)).await)
+    let request = Request::from_parts(parts, body);
+    let app = &guard.app;
+    let limit = app.limits.of(&request);
+    let served = async {
+        match app.seats.take(Urgency::of(request.method(), Some(role))) {
+            Ok(_seat) => next.run(request).await,
+            Err(overloaded) => overloaded.into_response(),
+        }
+    };
+    Ok(limit.pass(subject.uuid().as_u128(), served).await)
 }
 
 async fn require_key(request: Request, next: Next) -> Answer {

@@ -1,6 +1,6 @@
 //! The only door: TLS and tokens in, commands on to masters, queries on to infos, and three answers put together here.
 //!
-//! Owns no truth and keeps no state: what it does not know is asked for, and ownership is the services' own question.
+//! Owns no truth and keeps no state but how often somebody asked: what it does not know is asked for, and ownership is the services' own question.
 
 pub mod config;
 
@@ -8,6 +8,8 @@ mod routes;
 
 mod ask;
 mod door;
+mod limits;
+mod seats;
 mod upstream;
 
 mod home;
@@ -31,6 +33,8 @@ use mesh_runtime::{Problem, Shutdown};
 use serde_json::Value;
 
 use crate::config::Config;
+use crate::limits::{Counts, Limits};
+use crate::seats::Seats;
 use crate::upstream::Services;
 
 pub use crate::routes::{Entrance, router};
@@ -54,6 +58,9 @@ pub struct Gateway {
     pub verifier: Verifier,
     /// Whether the signing keys are known.
     pub ready: Ready,
+    /// Requests under way.
+    seats: Seats,
+    limits: Limits,
     services: Services,
     signer: Signer,
     region: String,
@@ -69,12 +76,19 @@ impl Gateway {
         Arc::new(Self {
             verifier: Verifier::new(keys, &config.issuer, &config.audience),
             ready,
+            seats: Seats::new(NAME, config.requests_max),
+            limits: Limits::new(&config.allowances),
             services: Services::new(&mesh.client(), config),
             signer: config.signer.clone(),
             region: config.common.region.clone(),
             home_country: config.home_country,
             shutdown,
         })
+    }
+
+    /// Keeps the limits one with those of other gateways; returns on shutdown.
+    pub async fn share_limits(&self, counts: Option<&Counts>) {
+        self.limits.keep(counts, self.shutdown.clone()).await;
     }
 }
 

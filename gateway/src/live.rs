@@ -17,8 +17,9 @@ use mesh_runtime::Shutdown;
 use tokio::sync::mpsc;
 
 use crate::ask::Ask;
+use crate::limits::{OpenStream, Streams};
 use crate::upstream::Service;
-use crate::{Answer, Gateway};
+use crate::{Answer, App};
 
 /// Three heartbeats of the services behind, which come at least every 15 s.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
@@ -33,14 +34,17 @@ const STALL_MAX: Duration = Duration::from_secs(10);
 const FAREWELL: Bytes = Bytes::from_static(b"retry: 500\n\n");
 
 /// Follows a live route of a service.
-pub(crate) async fn follow(app: &Gateway, service: &Service, ask: Ask) -> Answer {
-    let until = ask.person()?.until;
+pub(crate) async fn follow(app: &App, service: &Service, ask: Ask) -> Answer {
+    let (whose, until) = (ask.person()?.caller.subject, ask.person()?.until);
+    let Some(counted) = Streams::open(app, whose) else {
+        return Ok(app.limits.streams.refusal());
+    };
     let body = match service.open(ask).await? {
         Ok(body) => body,
         Err(refusal) => return Ok(refusal),
     };
     let (client, frames) = mpsc::channel(UNREAD_MAX);
-    tokio::spawn(pass_on(body, client, ended(app.shutdown.clone(), until)));
+    tokio::spawn(pass_on(body, client, counted, ended(app.shutdown.clone(), until)));
     let frames = futures::stream::unfold(frames, |mut frames: mpsc::Receiver<Bytes>| async move {
         let frame = frames.recv().await?;
         Some((Ok::<_, Infallible>(frame), frames))
@@ -60,7 +64,12 @@ async fn ended(shutdown: Shutdown, until: Timestamp) {
 }
 
 /// A task of its own, since a body is not polled while its client does not read.
-async fn pass_on(mut body: Incoming, client: mpsc::Sender<Bytes>, ended: impl Future<Output = ()>) {
+async fn pass_on(
+    mut body: Incoming,
+    client: mpsc::Sender<Bytes>,
+    _counted: OpenStream,
+    ended: impl Future<Output = ()>,
+) {
     let mut ended = std::pin::pin!(ended);
     // Where a farewell would not fall into the middle of an event.
     let mut is_between = true;

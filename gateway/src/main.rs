@@ -42,6 +42,10 @@ async fn start() -> anyhow::Result<()> {
             app.verifier.run(shutdown.clone()).await;
             Ok(())
         },
+        async {
+            app.share_limits(config.counts.as_ref()).await;
+            Ok(())
+        },
     )?;
     Ok(())
 }

@@ -17,6 +17,7 @@ use mesh_runtime::server;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::contract::{self, Contract};
+use crate::limits::by_address;
 use crate::{App, door};
 
 /// Which door a router stands behind.
@@ -47,7 +48,8 @@ pub fn router(app: &App, entrance: Entrance) -> Router {
     let people = OpenApiRouter::with_openapi(contract::empty())
         .merge(platform::routes())
         .nest("/v1", v1(app));
-    let reports = OpenApiRouter::new().nest("/v1", provider::routes());
+    let people = by_address(app, |limits| &limits.address, people);
+    let reports = OpenApiRouter::new().nest("/v1", provider::routes(app));
     let (people, reports) = match entrance {
         Entrance::Public => (people, reports),
         Entrance::Mesh => (

@@ -1,8 +1,7 @@
 //! The services behind the gateway: one call with its limits, and their answers relayed.
 //!
-//! Knows no routes and no roles but what is more urgent than what.
+//! Knows no routes and no roles.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -14,13 +13,13 @@ use hyper::body::Incoming;
 use mesh_identity::client::CALL_TIMEOUT;
 use mesh_identity::{Client, ClientError, Upstream};
 use mesh_runtime::problem::with_sources;
-use mesh_runtime::{Problem, headers};
+use mesh_runtime::{Problem, deadline, headers};
 use serde::Deserialize;
-use tokio::sync::Semaphore;
 
 use crate::Answer;
 use crate::ask::Ask;
 use crate::config::Config;
+use crate::seats::{COME_BACK_AFTER, Seats};
 
 /// Pauses before a call is sent again that surely, or harmlessly, failed: long enough together for a
 /// supervisor to restart the service, within the two seconds that a client waits anyway.
@@ -29,10 +28,6 @@ const RETRY_PAUSES: [Duration; 3] = [
     Duration::from_millis(200),
     Duration::from_millis(500),
 ];
-/// Calls per service that may wait for another try at once; more would greet its restart with a stampede.
-const RETRYING_MAX: usize = 32;
-/// When whoever was turned away should come back.
-const COME_BACK_AFTER: Duration = Duration::from_secs(1);
 /// A refusal of a live stream is a problem document; it fits many times.
 const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 
@@ -77,32 +72,19 @@ impl Services {
     }
 }
 
-/// What is served first when not everything can be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Urgency {
-    /// Reading can be repeated in a moment.
-    Browsing,
-    /// A customer who orders, pays or cancels.
-    Purchase,
-    /// Kitchens, couriers and operators: food that exists already.
-    Work,
-}
-
 /// One service, with its limits.
 pub(crate) struct Service {
     client: Client,
     upstream: Upstream,
     seats: Seats,
-    retrying: Semaphore,
 }
 
 impl Service {
     fn new(client: Client, upstream: Upstream, calls_max: usize) -> Self {
         Self {
+            seats: Seats::new(upstream.service.as_str(), calls_max),
             client,
             upstream,
-            seats: Seats::new(calls_max),
-            retrying: Semaphore::new(RETRYING_MAX),
         }
     }
 
@@ -117,12 +99,16 @@ impl Service {
         Ok(self.relay(answer))
     }
 
-    /// Asks, and hands the answer back whatever its status.
+    /// Asks, and hands the answer back whatever its status. All tries together end with the patience.
     ///
     /// # Errors
     /// 503 `overloaded` or `upstream_unavailable`.
     pub(crate) async fn call(&self, ask: Ask, patience: Duration) -> Result<http::Response<Bytes>, Problem> {
-        let _seat = self.seats.take(ask.urgency()).ok_or_else(|| self.overloaded())?;
+        let _seat = self.seats.take(ask.urgency)?;
+        deadline::within(patience, self.call_again(ask, patience)).await
+    }
+
+    async fn call_again(&self, ask: Ask, patience: Duration) -> Result<http::Response<Bytes>, Problem> {
         let is_repeatable = ask.is_repeatable();
         let request = ask.request();
         let mut pauses = RETRY_PAUSES.iter();
@@ -136,7 +122,10 @@ impl Service {
                 Err(err) => err,
             };
             let harmless = failed.nothing_was_sent() || (is_repeatable && is_broken(&failed));
-            let (Some(pause), true, Ok(_turn)) = (pauses.next(), harmless, self.retrying.try_acquire()) else {
+            let pause = pauses
+                .next()
+                .filter(|&&pause| harmless && deadline::remaining() > Some(pause));
+            let Some(pause) = pause.filter(|_| self.client.may_repeat(&self.upstream)) else {
                 return Err(self.unavailable(failed));
             };
             tokio::time::sleep(*pause).await;
@@ -149,7 +138,7 @@ impl Service {
     /// # Errors
     /// As [`Service::call`].
     pub(crate) async fn open(&self, ask: Ask) -> Result<Result<Incoming, Response>, Problem> {
-        let _seat = self.seats.take(ask.urgency()).ok_or_else(|| self.overloaded())?;
+        let _seat = self.seats.take(ask.urgency)?;
         let opened = self.client.stream(&self.upstream, ask.request()).await;
         let (head, body) = opened.map_err(|err| self.unavailable(err))?.into_parts();
         if head.status == StatusCode::OK {
@@ -207,56 +196,6 @@ impl Service {
         .retry_after(COME_BACK_AFTER)
         .because(cause)
     }
-
-    fn overloaded(&self) -> Problem {
-        metrics::counter!("requests_shed_total", "upstream" => self.upstream.service.clone()).increment(1);
-        Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "overloaded",
-            "there is too much to do right now",
-        )
-        .retry_after(COME_BACK_AFTER)
-        .because(format_args!("too many calls in flight to {}", self.upstream))
-    }
-}
-
-/// Calls in flight. Nobody waits for a seat: who gets none is told when to come back.
-#[derive(Debug)]
-struct Seats {
-    all: usize,
-    taken: AtomicUsize,
-}
-
-/// One call's place; free again when dropped.
-#[derive(Debug)]
-struct Seat<'a>(&'a AtomicUsize);
-
-impl Seats {
-    fn new(all: usize) -> Self {
-        let taken = AtomicUsize::new(0);
-        Self { all, taken }
-    }
-
-    fn take(&self, urgency: Urgency) -> Option<Seat<'_>> {
-        let before = self.taken.fetch_add(1, Ordering::Relaxed);
-        let seat = Seat(&self.taken);
-        (before < self.open_to(urgency)).then_some(seat)
-    }
-
-    /// Each step leaves a quarter of all seats to what is more urgent.
-    fn open_to(&self, urgency: Urgency) -> usize {
-        match urgency {
-            Urgency::Browsing => self.all / 2,
-            Urgency::Purchase => self.all * 3 / 4,
-            Urgency::Work => self.all,
-        }
-    }
-}
-
-impl Drop for Seat<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 fn is_broken(err: &ClientError) -> bool {
@@ -283,31 +222,4 @@ fn refuses_us(body: &[u8]) -> bool {
     }
     let ours = |kind: &str| kind.ends_with("/peer_not_allowed") || kind.ends_with("/caller_unknown");
     serde_json::from_slice::<Kind>(body).is_ok_and(|document| ours(&document.kind))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fill(seats: &Seats, urgency: Urgency) -> Vec<Seat<'_>> {
-        std::iter::from_fn(|| seats.take(urgency)).collect()
-    }
-
-    #[test]
-    fn browsing_is_turned_away_before_purchases_and_those_before_work() {
-        let seats = Seats::new(256);
-        let browsing = fill(&seats, Urgency::Browsing);
-        let purchases = fill(&seats, Urgency::Purchase);
-        let work = fill(&seats, Urgency::Work);
-        assert_eq!((browsing.len(), purchases.len(), work.len()), (128, 64, 64));
-        assert!(seats.take(Urgency::Browsing).is_none() && seats.take(Urgency::Work).is_none());
-    }
-
-    #[test]
-    fn a_refused_call_and_a_finished_one_leave_no_seat_taken() {
-        let seats = Seats::new(256);
-        drop(fill(&seats, Urgency::Work));
-        assert_eq!(seats.taken.load(Ordering::Relaxed), 0);
-        assert!(seats.take(Urgency::Browsing).is_some());
-    }
 }

@@ -12,20 +12,22 @@ use utoipa_axum::routes;
 use super::{CUSTOMER, EVERYONE};
 use crate::ask::{Ask, Tell};
 use crate::door::{keyed, only};
+use crate::limits::by_address;
 use crate::{Answer, App};
 
 /// A password hash is slow on purpose, and a crowd that registers at once waits for the cores.
 pub(super) const PASSWORD_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) fn routes(app: &App) -> OpenApiRouter<App> {
-    let strangers = OpenApiRouter::new().routes(routes!(log_in)).routes(routes!(refresh));
     let newcomers = OpenApiRouter::new().routes(routes!(register));
+    let strangers = OpenApiRouter::new().routes(routes!(log_in)).merge(keyed(newcomers));
+    let returning = OpenApiRouter::new().routes(routes!(refresh));
     let everyone = OpenApiRouter::new().routes(routes!(me, change_me));
     let customers = OpenApiRouter::new()
         .routes(routes!(erase_me))
         .routes(routes!(set_address, remove_address));
-    strangers
-        .merge(keyed(newcomers))
+    by_address(app, |limits| &limits.credentials, strangers)
+        .merge(by_address(app, |limits| &limits.refreshes, returning))
         .merge(only(EVERYONE, app, everyone))
         .merge(only(CUSTOMER, app, customers))
 }
@@ -54,7 +56,8 @@ async fn log_in(State(app): State<App>, tell: Tell<Login>) -> Answer {
 #[utoipa::path(post, path = "/sessions/refresh", tag = "account", request_body = Refresh,
     responses((status = 200, description = "A pair of tokens.", body = Session)))]
 async fn refresh(State(app): State<App>, tell: Tell<Refresh>) -> Answer {
-    app.services.user_master.forward(tell.ask).await
+    // Who cooks and who carries needs a token, too, and nobody can be told apart yet.
+    app.services.user_master.forward(tell.ask.urgent()).await
 }
 
 /// See what is known about oneself

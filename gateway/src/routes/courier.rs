@@ -1,6 +1,8 @@
 //! Shifts, positions and deliveries.
 
 use axum::extract::State;
+use axum::response::IntoResponse;
+use futures::FutureExt as _;
 use mesh_contracts::api::{Deliver, Fail, Nothing, Position, Receipt, Shift};
 use mesh_contracts::id::DeliveryId;
 use mesh_runtime::extract::{Path, Query};
@@ -11,7 +13,7 @@ use super::COURIER;
 use crate::ask::{Ask, Tell};
 use crate::door::only;
 use crate::shapes::{Guarded, JobPage, PageQuery, Resume};
-use crate::{Answer, App, jobs, live};
+use crate::{Answer, App, jobs, limits, live};
 
 pub(super) fn routes(app: &App) -> OpenApiRouter<App> {
     let couriers = OpenApiRouter::new()
@@ -92,8 +94,14 @@ async fn pick_up(State(app): State<App>, _: Path<DeliveryId>, tell: Tell<Nothing
 #[utoipa::path(post, path = "/deliveries/{id}/deliver", tag = "courier",
     params(("id" = DeliveryId, Path, description = "The delivery."), Guarded), request_body = Deliver,
     responses((status = 200, description = "Delivered.", body = Receipt)))]
-async fn deliver(State(app): State<App>, _: Path<DeliveryId>, tell: Tell<Deliver>) -> Answer {
-    app.services.courier_master.forward(tell.ask).await
+async fn deliver(State(app): State<App>, Path(id): Path<DeliveryId>, tell: Tell<Deliver>) -> Answer {
+    let guesser = limits::guesser(tell.ask.person()?.caller.subject, id.uuid());
+    let delivered = app
+        .services
+        .courier_master
+        .forward(tell.ask)
+        .map(IntoResponse::into_response);
+    Ok(app.limits.pins.pass(guesser, delivered).await)
 }
 
 /// Report that a delivery could not be handed over

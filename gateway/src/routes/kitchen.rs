@@ -1,6 +1,8 @@
 //! Tickets, stock and the state of a food point.
 
 use axum::extract::State;
+use axum::response::IntoResponse;
+use futures::FutureExt as _;
 use mesh_contracts::api::{
     Accept, ChangePoint, Collect, Nothing, Receipt, StockAmount, StockSettings, StockWaste, WithReason,
 };
@@ -13,7 +15,7 @@ use super::{KITCHEN, KITCHEN_OR_OPERATOR};
 use crate::ask::{Ask, Tell};
 use crate::door::only;
 use crate::shapes::{Guarded, OrderPage, PageQuery, Resume};
-use crate::{Answer, App, live};
+use crate::{Answer, App, limits, live};
 
 pub(super) fn routes(app: &App) -> OpenApiRouter<App> {
     let kitchens = OpenApiRouter::new()
@@ -96,8 +98,14 @@ async fn stop_cooking(State(app): State<App>, _: Path<OrderId>, tell: Tell<WithR
 #[utoipa::path(post, path = "/orders/{id}/collect", tag = "kitchen",
     params(("id" = OrderId, Path, description = "The order."), Guarded), request_body = Collect,
     responses((status = 200, description = "Collected.", body = Receipt)))]
-async fn collect(State(app): State<App>, _: Path<OrderId>, tell: Tell<Collect>) -> Answer {
-    app.services.order_master.forward(tell.ask).await
+async fn collect(State(app): State<App>, Path(id): Path<OrderId>, tell: Tell<Collect>) -> Answer {
+    let guesser = limits::guesser(tell.ask.person()?.caller.subject, id.uuid());
+    let collected = app
+        .services
+        .order_master
+        .forward(tell.ask)
+        .map(IntoResponse::into_response);
+    Ok(app.limits.pins.pass(guesser, collected).await)
 }
 
 /// Open, close or describe a food point anew

@@ -5,10 +5,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::ask::Raw;
+use crate::limits::by_address;
 use crate::{Answer, App};
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(payment_webhook))
+pub(super) fn routes(app: &App) -> OpenApiRouter<App> {
+    let reports = OpenApiRouter::new().routes(routes!(payment_webhook));
+    by_address(app, |limits| &limits.webhooks, reports)
 }
 
 /// Take the provider's word on a payment
@@ -17,5 +19,5 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     request_body(content = Object, description = "An event of the provider."),
     responses((status = 200, description = "Heard; any other status is told again.")))]
 async fn payment_webhook(State(app): State<App>, Raw(ask): Raw) -> Answer {
-    app.services.basket_master.forward(ask).await
+    app.services.basket_master.forward(ask.urgent()).await
 }

@@ -100,6 +100,15 @@ impl Site {
 
     /// Some services are not there yet.
     pub async fn without(missing: &[&str]) -> Self {
+        Self::with(missing, &[]).await
+    }
+
+    /// The gateway is told more than it must be.
+    pub async fn told(settings: &[(&str, &str)]) -> Self {
+        Self::with(&[], settings).await
+    }
+
+    async fn with(missing: &[&str], settings: &[(&str, &str)]) -> Self {
         mesh_identity::install_crypto_provider();
         let dir = TempDir::new().unwrap();
         let authority = Authority::create(&dir.path().join("ca")).unwrap();
@@ -129,7 +138,7 @@ impl Site {
         for service in SERVICES.into_iter().filter(|service| !missing.contains(service)) {
             site.start_peer(service);
         }
-        site.start_gateway().await;
+        (site.mesh_address, site.public_address) = site.gateway(settings).await;
         site
     }
 
@@ -164,8 +173,10 @@ impl Site {
         tokio::spawn(server::serve(listener, accept, router, self.shutdown.clone()));
     }
 
-    async fn start_gateway(&mut self) {
+    /// One more gateway before the same services; where it is for the mesh and for anyone.
+    pub async fn gateway(&self, more: &[(&str, &str)]) -> (SocketAddr, SocketAddr) {
         let tls_dir = self.bundle("gateway");
+        let (upstreams, calls_max) = (self.upstreams(), CALLS_MAX.to_string());
         let mut settings = Settings::of(
             "gateway",
             [
@@ -173,18 +184,22 @@ impl Site {
                 ("TIFFIN_ADMIN_LISTEN", "127.0.0.1:0"),
                 ("TIFFIN_PUBLIC_LISTEN", "127.0.0.1:0"),
                 ("TIFFIN_TLS_DIR", tls_dir.to_str().unwrap()),
-                ("TIFFIN_UPSTREAMS", &self.upstreams()),
+                ("TIFFIN_UPSTREAMS", &upstreams),
                 ("TIFFIN_CONSISTENCY_SECRET", SECRET),
-                ("TIFFIN_CALLS_MAX", &CALLS_MAX.to_string()),
-            ],
+                ("TIFFIN_CALLS_MAX", &calls_max),
+            ]
+            .into_iter()
+            .chain(more.iter().copied()),
         );
         let config = Config::from_settings(&mut settings);
         settings.finish().unwrap();
         let own = Mesh::load(&tls_dir, "gateway").unwrap();
         let app = Gateway::new(&config, &own, self.shutdown.clone());
         let public = mesh::public(&config.public.as_ref().unwrap().tls_dir).unwrap();
-        self.mesh_address = self.serve(own.server(), router(&app, Entrance::Mesh)).await;
-        self.public_address = self.serve(public, router(&app, Entrance::Public)).await;
+        let mesh = self.serve(own.server(), router(&app, Entrance::Mesh)).await;
+        let public = self.serve(public, router(&app, Entrance::Public)).await;
+        tokio::spawn(async move { app.share_limits(config.counts.as_ref()).await });
+        (mesh, public)
     }
 
     async fn serve(&self, accept: Accept, router: Router) -> SocketAddr {
@@ -266,9 +281,14 @@ impl Site {
 
     /// A client at the public door, as anyone has it.
     pub fn public(&self) -> Door {
+        self.public_at(self.public_address)
+    }
+
+    /// The same, at another gateway.
+    pub fn public_at(&self, address: SocketAddr) -> Door {
         Door {
             client: Client::public(self.authority.cert_pem().as_bytes()).unwrap(),
-            gateway: Upstream::new("gateway", self.public_address.to_string()),
+            gateway: Upstream::new("gateway", address.to_string()),
         }
     }
 
