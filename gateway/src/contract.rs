@@ -29,7 +29,9 @@ const ACCESS_TOKEN: &str = "access_token";
             JSON, snake_case, RFC 3339 in UTC; money is minor units with a currency; ids carry a prefix such as `ord_`. \
             Unknown fields are refused. Every refusal is `application/problem+json` with a stable `type`.\n\n\
             A command answers with `ETag: \"<version>.<status_version>\"` and `Tiffin-Consistency`; a query that \
-            brings the latter sees what the command wrote."
+            brings the latter sees what the command wrote.\n\n\
+            How often somebody may ask is limited: `RateLimit-Policy` and `RateLimit` of an answer say how much that is \
+            and what is left of it."
     ),
     // Routes bring their bodies along; what only paths and refusals mention is named here.
     components(schemas(

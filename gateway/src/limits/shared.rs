@@ -218,3 +218,68 @@ impl Limits {
         all.filter_map(|Limit { name, bounds }| Some((*name, bounds.as_ref()?)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn limit(allowance: &str) -> Limit {
+        Limit::new("reads", allowance.parse().unwrap())
+    }
+
+    fn let_in(bounds: &Bounds, key: Key, times: u32) -> u32 {
+        let so_many = (0..times).filter(|_| bounds.buckets.check_key(&key).is_ok());
+        so_many.map(|_| bounds.tally(key)).count().try_into().unwrap()
+    }
+
+    fn told(bounds: &Bounds) -> News {
+        bounds.news().pop().expect("there is something to tell")
+    }
+
+    #[test]
+    fn what_others_have_let_in_is_taken_once_from_ones_own() {
+        let limit = limit("10/600");
+        let bounds = limit.bounds.as_ref().unwrap();
+        assert_eq!(let_in(bounds, 1, 2), 2);
+        bounds.learn(&told(bounds), 5);
+        // Two here, three elsewhere: five are left, and the same sum again takes nothing.
+        assert_eq!(let_in(bounds, 1, 1), 1);
+        bounds.learn(&told(bounds), 6);
+        assert_eq!(let_in(bounds, 1, 10), 4);
+        assert_eq!(let_in(bounds, 2, 20), 10, "another one's bucket is full");
+    }
+
+    #[test]
+    fn more_than_is_left_empties_the_bucket() {
+        let limit = limit("10/600");
+        let bounds = limit.bounds.as_ref().unwrap();
+        assert_eq!(let_in(bounds, 1, 3), 3);
+        bounds.learn(&told(bounds), 1_000_000);
+        assert_eq!(let_in(bounds, 1, 10), 0);
+    }
+
+    #[test]
+    fn who_is_far_from_the_limit_is_no_news() {
+        let limit = limit("160/600");
+        let bounds = limit.bounds.as_ref().unwrap();
+        let_in(bounds, 1, 9);
+        assert!(bounds.news().is_empty());
+        let_in(bounds, 1, 1);
+        assert_eq!(told(bounds).untold, 10);
+        assert!(bounds.news().is_empty());
+    }
+
+    #[test]
+    fn what_is_past_is_forgotten() {
+        let limit = limit("1000000/1");
+        let bounds = limit.bounds.as_ref().unwrap();
+        let_in(bounds, 1, 1);
+        let started = Instant::now();
+        while !bounds.buckets.is_empty() || !bounds.tallies().of.is_empty() {
+            assert!(started.elapsed() < Duration::from_secs(10), "it is kept for good");
+            bounds.forget();
+        }
+    }
+}

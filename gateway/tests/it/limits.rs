@@ -104,7 +104,7 @@ async fn everybody_has_a_bucket_of_their_own_whatever_their_token() {
 
 #[tokio::test]
 async fn an_empty_bucket_fills_again() {
-    let site = Site::told(&[("TIFFIN_LIMIT_READS", "4/1")]).await;
+    let site = Site::told(&[("TIFFIN_LIMIT_READS", "4/4")]).await;
     let (door, token) = (site.public(), site.token(Role::Customer));
     let until_refused = async || {
         let mut served = 0;
@@ -123,26 +123,26 @@ async fn an_empty_bucket_fills_again() {
 
 #[tokio::test]
 async fn answers_say_which_limits_there_are_and_what_is_left() {
-    let site = Site::told(&[("TIFFIN_LIMIT_ADDRESS", "1000/600"), ("TIFFIN_LIMIT_READS", "60/120")]).await;
+    let site = Site::told(&[("TIFFIN_LIMIT_ADDRESS", "10/36000"), ("TIFFIN_LIMIT_READS", "5/36000")]).await;
     let (door, token) = (site.public(), site.token(Role::Customer));
     let first = door.send(get(ORDER, &token)).await;
     assert_eq!(
         first.header("ratelimit-policy"),
-        Some("\"reads\";q=60;w=120, \"address\";q=1000;w=600")
+        Some("\"reads\";q=5;w=36000, \"address\";q=10;w=36000")
     );
     assert_eq!(
         first.header("ratelimit"),
-        Some("\"reads\";r=59;t=2, \"address\";r=999;t=1")
+        Some("\"reads\";r=4;t=7200, \"address\";r=9;t=3600")
     );
     let second = door.send(get(ORDER, &token)).await;
     assert_eq!(
         second.header("ratelimit"),
-        Some("\"reads\";r=58;t=2, \"address\";r=998;t=1")
+        Some("\"reads\";r=3;t=7200, \"address\";r=8;t=3600")
     );
     // An answer that is a refusal of another kind says so, too.
     let refused = door.send(get(ORDER, "nonsense")).await;
     assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(refused.header("ratelimit"), Some("\"address\";r=997;t=1"));
+    assert_eq!(refused.header("ratelimit"), Some("\"address\";r=7;t=3600"));
     assert_eq!(refused.header("retry-after"), None);
 }
 

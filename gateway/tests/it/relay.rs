@@ -8,8 +8,9 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use mesh_contracts::user::Role;
 use serde_json::json;
+use tokio::sync::broadcast;
 
-use crate::site::{Site, answer_json, ask, get, refusal};
+use crate::site::{Site, answer_json, ask, eventually, get, refusal};
 
 const ORDER: &str = "/v1/orders/ord_0000000000000000000000001z";
 
@@ -558,6 +559,34 @@ async fn a_service_that_does_not_answer_is_given_up_on() {
     let answered = site.public().send(get(ORDER, &site.token(Role::Customer))).await;
     assert_eq!(answered.problem(), (503, "upstream_unavailable".to_owned()));
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn whoever_hangs_up_ends_the_work_that_was_done_for_them() {
+    let site = Site::start().await;
+    let (work, _) = broadcast::channel::<()>(1);
+    let source = work.clone();
+    site.answer("order-info", move |_| {
+        let until = source.subscribe();
+        let never = futures::stream::once(async move {
+            let _until = until;
+            std::future::pending::<Result<Bytes, std::io::Error>>().await
+        });
+        Response::builder()
+            .header("content-type", "application/json")
+            .body(Body::from_stream(never))
+            .unwrap()
+    });
+    let (door, token) = (site.public(), site.token(Role::Customer));
+    let asked = door.send(get(ORDER, &token));
+    let begun = eventually("it is worked on", || async { work.receiver_count() == 1 });
+    tokio::select! {
+        answered = asked => panic!("nobody hung up: {answered:?}"),
+        () = begun => {}
+    }
+    let started = Instant::now();
+    eventually("nobody works on it", || async { work.receiver_count() == 0 }).await;
+    assert!(started.elapsed() < Duration::from_secs(1), "it was the time-out");
 }
 
 #[tokio::test]
