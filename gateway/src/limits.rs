@@ -145,7 +145,7 @@ impl Limit {
                 (inner.await, state.remaining_burst_capacity(), seconds(more_in))
             }
             Err(empty) => {
-                let wait_s = seconds(empty.wait_time_from(DefaultClock::default().now()));
+                let wait_s = seconds(empty.wait_time_from(DefaultClock::default().now())).max(1);
                 (refusal(self.name, Duration::from_secs(wait_s)), 0, wait_s)
             }
         };
