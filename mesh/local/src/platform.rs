@@ -274,6 +274,7 @@ fn spec(options: &Options, data_dir: &Path, environment: &Environment, service: 
         env: environment.of(service),
         current_dir: data_dir.to_owned(),
         user: None,
+        niceness: service.niceness(),
         stop_signal: Signal::TERM,
         address: environment.address(service),
         admin: Some(environment.admin(service)),

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, setpriority_process};
 use serde::{Deserialize, Serialize};
 use tokio::process::Child;
 use tokio::sync::{oneshot, watch};
@@ -85,6 +85,8 @@ pub struct Spec {
     pub current_dir: PathBuf,
     /// Whom it runs as, if not as us.
     pub user: Option<User>,
+    /// How far it steps back when processors are scarce, from 0 (not at all) to 19.
+    pub niceness: i32,
     /// What tells it to end in order; it gets the same when we die.
     pub stop_signal: Signal,
     /// Where it serves.
@@ -264,6 +266,15 @@ async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
+/// Threads inherit it, and a process that was just started has one.
+fn step_back(pid: i32, spec: &Spec) {
+    if spec.niceness > 0
+        && let Err(err) = setpriority_process(Pid::from_raw(pid), spec.niceness)
+    {
+        tracing::warn!(process = spec.name, error = %err, "process keeps its full share of the processors");
+    }
+}
+
 /// What it takes to start one process again and again.
 struct Keeper {
     spec: Arc<Spec>,
@@ -302,9 +313,11 @@ impl Keeper {
     async fn spawn(&self, restarts: u32) -> Result<Child> {
         let child = start_tied(&self.launcher, &self.spec, &self.log).await?;
         let pid = child.id().context("a child that was not waited for has a pid")?;
+        let pid = pid.try_into()?;
+        step_back(pid, &self.spec);
         self.table.started(Process {
             name: self.spec.name.clone(),
-            pid: pid.try_into()?,
+            pid,
             address: self.spec.address,
             admin: self.spec.admin,
             restarts,

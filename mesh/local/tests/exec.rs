@@ -120,6 +120,7 @@ fn spec(program: &str, args: &[&str], user: Option<User>) -> Spec {
         env: std::collections::BTreeMap::new(),
         current_dir: PathBuf::from("/"),
         user,
+        niceness: 0,
         stop_signal: Signal::TERM,
         address: (std::net::Ipv4Addr::LOCALHOST, 1).into(),
         admin: None,

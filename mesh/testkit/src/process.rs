@@ -67,6 +67,7 @@ impl ServiceProcess {
                 .collect::<BTreeMap<_, _>>(),
             current_dir: shared.folder().to_owned(),
             user: None,
+            niceness: 0,
             stop_signal: Signal::TERM,
             address,
             admin: Some(admin),

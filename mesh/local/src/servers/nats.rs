@@ -13,6 +13,7 @@ use super::{Options, await_ready, no_env};
 use crate::data_dir::write_private;
 use crate::install::Executables;
 use crate::secrets::Secrets;
+use crate::services::BEHIND;
 use crate::supervise::{Spec, Supervisor, Tier};
 
 const NAME: &str = "nats";
@@ -109,6 +110,7 @@ impl Nats {
                 env: no_env(),
                 current_dir: folder,
                 user: None,
+                niceness: BEHIND,
                 stop_signal: Signal::TERM,
                 address,
                 admin: None,

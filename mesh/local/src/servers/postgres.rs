@@ -76,6 +76,7 @@ impl Postgres {
                 env: no_env(),
                 current_dir: folder,
                 user,
+                niceness: 0,
                 // A fast shutdown: sessions are ended, the log is closed.
                 stop_signal: Signal::INT,
                 address,
@@ -188,6 +189,7 @@ impl Postgres {
                 env: no_env(),
                 current_dir: folder.to_owned(),
                 user,
+                niceness: 0,
                 stop_signal: Signal::KILL,
                 address: self.address,
                 admin: None,

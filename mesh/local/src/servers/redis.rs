@@ -11,6 +11,7 @@ use super::{Options, await_ready, no_env};
 use crate::data_dir::write_private;
 use crate::install::Executables;
 use crate::secrets::Secrets;
+use crate::services::BEHIND;
 use crate::supervise::{Spec, Supervisor, Tier};
 
 const NAME: &str = "redis";
@@ -65,6 +66,7 @@ impl Redis {
                 env: no_env(),
                 current_dir: folder.clone(),
                 user: None,
+                niceness: BEHIND,
                 stop_signal: Signal::TERM,
                 address,
                 admin: None,

@@ -68,6 +68,25 @@ async fn a_process_that_will_not_end_is_killed() {
     assert!(test_kill_process(pid(&process)).is_err());
 }
 
+#[tokio::test]
+async fn what_works_behind_the_scenes_steps_back_whenever_it_is_started() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let supervisor = Supervisor::new(folder.path(), Launcher::foreign()).expect("writable");
+    // Said again and again: the first time may come before the supervisor's word.
+    let spec = Spec {
+        niceness: 7,
+        ..shell(folder.path(), "while :; do echo $$ $(nice); sleep 0.1; done")
+    };
+    supervisor.start(spec).await.expect("it starts");
+    let says = |process: &Process| supervisor.log_tail("shell").ends_with(&format!("{} 7", process.pid));
+    let first = listed(folder.path());
+    until(|| says(&first)).await;
+    kill_process(pid(&first), Signal::KILL).expect("it runs");
+    until(|| listed(folder.path()).pid != first.pid).await;
+    until(|| says(&listed(folder.path()))).await;
+    supervisor.stop(Tier::Service).await;
+}
+
 fn shell(folder: &Path, script: &str) -> Spec {
     Spec {
         name: "shell".to_owned(),
@@ -77,6 +96,7 @@ fn shell(folder: &Path, script: &str) -> Spec {
         env: std::collections::BTreeMap::new(),
         current_dir: folder.to_owned(),
         user: None,
+        niceness: 0,
         stop_signal: Signal::TERM,
         address: (std::net::Ipv4Addr::LOCALHOST, 1).into(),
         admin: None,
