@@ -13,6 +13,7 @@ mod rebuilding;
 mod refusals;
 mod silence;
 mod snapshots;
+mod storm;
 mod table;
 mod tidy;
 mod verify;
