@@ -10,7 +10,6 @@
 mod broken;
 mod bus;
 mod checks;
-mod dice;
 mod inbox;
 mod people;
 mod postgres;
@@ -40,11 +39,11 @@ use crate::silence::told::Master;
 use crate::silence::world::World;
 use broken::Flaw;
 use bus::Bus;
-use dice::Dice;
 use people::People;
 use postgres::Database;
 use redis::{Redis, short};
 use relay::{Doubt, Relay};
+use tiffin::fault::dice::Dice;
 use timers::Due;
 
 /// Seeds of every run of the tests.

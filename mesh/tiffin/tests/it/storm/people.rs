@@ -10,13 +10,13 @@ use point_master::domain::Command as Point;
 use uuid::Uuid;
 
 use super::broken::{self, Flaw};
-use super::dice::Dice;
 use super::postgres::Answered;
 use super::{Storm, note};
 use crate::explorer::step::Act::{self, *};
 use crate::silence::actors::{BREAD, COURIERS, placed, point};
 use crate::silence::told::Master;
 use crate::silence::world::World;
+use tiffin::fault::dice::Dice;
 
 /// Goods come in crates of so many.
 const CRATE: u32 = 10;
