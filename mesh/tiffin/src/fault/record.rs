@@ -86,7 +86,7 @@ async fn events(running: &Running, since: Timestamp) -> Result<Vec<(Timestamp, S
     for master in of_kind(Kind::Master) {
         let mut database = PgConnection::connect(&running.database_url(master)?).await?;
         let rows: Vec<Told> = sqlx::query_as(
-            "select to_json(recorded_at)#>>'{}', stream_id, version, event_type from events
+            "select to_json(recorded_at)#>>'{}', stream_id, version, type from events
              where recorded_at >= $1::timestamptz order by position",
         )
         .bind(since.to_string())

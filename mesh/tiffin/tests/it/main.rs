@@ -3,6 +3,7 @@
 mod chaos;
 mod command;
 mod explorer;
+mod fault;
 mod faults;
 mod flow;
 mod past;
