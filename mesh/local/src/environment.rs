@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use mesh_runtime::failpoint;
 
 use crate::clock::KeptClock;
 use crate::link::Links;
@@ -134,6 +135,11 @@ impl Teller<'_> {
             ("TIFFIN_ADMIN_LISTEN", admin.to_string()),
             ("TIFFIN_TLS_DIR", tls.display().to_string()),
         ];
+        if self.links.is_some() {
+            let folder = failpoints_dir(self.data_dir, service.name);
+            std::fs::create_dir_all(&folder)?;
+            serve.push((failpoint::FOLDER, folder.display().to_string()));
+        }
         let mut migrate = Vec::new();
         match service.kind {
             Kind::Master => {
@@ -242,6 +248,11 @@ impl Teller<'_> {
             ("TIFFIN_SANDBOX_WEBHOOK_SECRET", self.secrets.get("payments/webhook")?),
         ])
     }
+}
+
+/// Where a service looks whether it is to die somewhere.
+pub(crate) fn failpoints_dir(data_dir: &Path, name: &str) -> PathBuf {
+    data_dir.join("failpoints").join(name)
 }
 
 /// Where a stand-in keeps what it has: the provider its ledger, the mail server its mails.

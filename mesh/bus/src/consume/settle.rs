@@ -11,6 +11,7 @@ use async_nats::jetstream::{AckKind, Message};
 use async_nats::{HeaderMap, Subject};
 use futures::FutureExt as _;
 use mesh_contracts::envelope::Envelope;
+use mesh_runtime::failpoint;
 use tokio::time::{Instant, Interval};
 
 use super::Verdict;
@@ -230,9 +231,11 @@ where
         if self.is_reconnected() {
             return;
         }
+        failpoint::reach(failpoint::ACK_BEFORE);
         if let Err(err) = message.ack().await {
             tracing::debug!(error = %err, "acknowledgement not sent");
         }
+        failpoint::reach(failpoint::ACK_AFTER);
     }
 
     async fn try_burying(&self, burial: &Burial) -> Result<(), BoxError> {

@@ -13,6 +13,7 @@ use mesh_contracts::subject::Context;
 use mesh_identity::{Client, Upstream};
 use mesh_local::link::{Condition, Links};
 use mesh_local::running::Running;
+use mesh_runtime::failpoint;
 use rustix::process::{Pid, Signal, kill_process_group};
 use uuid::Uuid;
 
@@ -119,6 +120,18 @@ impl Hand<'_> {
             What::Duplicates => self.repeat_messages(planned, &mut dice).await,
             What::Poison => self.poison(planned, &mut dice).await,
             What::Overload => self.overload(planned).await,
+            What::Fail(place) => {
+                let service = dice.pick(who_gets_to(place)).context("nobody gets there")?;
+                self.begins(planned, &format!(" of {service}"));
+                let wish = self.running.failpoints(service).join(place);
+                std::fs::write(&wish, "")?;
+                tokio::time::sleep(lasts).await;
+                let is_alive = std::fs::remove_file(&wish).is_ok();
+                let what = if is_alive { "did not get there" } else { "died" };
+                self.diary
+                    .note(format!("end of fault {}: {service} {what}", planned.fault));
+                Ok(())
+            }
             // The people's affair, from their first order.
             What::Mischief => Ok(()),
         }
@@ -224,6 +237,32 @@ impl Hand<'_> {
             let _ = signal(self.running, &process.name, Signal::CONT);
         }
         self.diary.note("everything is mended".to_owned());
+    }
+}
+
+/// The services that pass a place when people order.
+fn who_gets_to(place: &str) -> &'static [&'static str] {
+    const MASTERS: [&str; 5] = [
+        "order-master",
+        "basket-master",
+        "point-master",
+        "courier-master",
+        "notifier",
+    ];
+    const INFOS: [&str; 3] = ["order-info", "basket-info", "menu-info"];
+    const READERS: [&str; 6] = [
+        "order-master",
+        "basket-master",
+        "point-master",
+        "courier-master",
+        "order-info",
+        "basket-info",
+    ];
+    match place {
+        failpoint::ACK_BEFORE | failpoint::ACK_AFTER => &READERS,
+        failpoint::REDIS_BEFORE | failpoint::REDIS_AFTER => &INFOS,
+        failpoint::PROVIDER_BEFORE | failpoint::PROVIDER_AFTER => &["basket-master"],
+        _ => &MASTERS,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mesh_local::services::SERVICES;
+use mesh_runtime::failpoint;
 use serde::Serialize;
 
 use super::dice::Dice;
@@ -57,6 +58,8 @@ pub(super) enum What {
     Poison,
     /// Clients who ask without pause and ask again when refused.
     Overload,
+    /// A service dies at this place, if it gets there.
+    Fail(&'static str),
     /// Customers, kitchens and couriers who do what they should not, cards and refunds that fail.
     Mischief,
 }
@@ -94,6 +97,12 @@ pub(super) fn all() -> Vec<Fault> {
         let means = format!("a link between two parts {means} for some seconds");
         fault(format!("link-{name}"), What::Link(bad), means)
     });
+    // Without the feature no service looks whether it is to die.
+    let places = failpoint::PLACES.into_iter().filter(|_| cfg!(feature = "failpoints"));
+    let failing = places.map(|place| {
+        let means = format!("a service dies at the failpoint {place}");
+        fault(format!("fail-{place}"), What::Fail(place), means)
+    });
     let others = [
         (
             "nats-wiped",
@@ -119,7 +128,8 @@ pub(super) fn all() -> Vec<Fault> {
         ),
     ];
     let others = others.map(|(name, what, means)| fault(name.to_owned(), what, means.to_owned()));
-    killed.chain(stopped).chain(cut).chain(links).chain(others).collect()
+    let ours = killed.chain(stopped).chain(failing);
+    ours.chain(cut).chain(links).chain(others).collect()
 }
 
 /// One that is to happen.
