@@ -15,7 +15,7 @@ use mesh_contracts::view::payment::{Call, Payment};
 use mesh_eventstore::inbox::Drained;
 use mesh_eventstore::timers::{self, Timer};
 use mesh_eventstore::{BoxError, Outcome, Request, Streams, SubmitError};
-use mesh_runtime::Shutdown;
+use mesh_runtime::{Shutdown, failpoint};
 use tracing::Instrument as _;
 
 use crate::domain::payment::{self, Answer, Command, Step, decide, may_need_a_card, next_step};
@@ -198,7 +198,12 @@ impl Inner {
             Operation::Capture | Operation::Void | Operation::Refund => payment.provider_id.clone(),
         };
         Ok(match proof {
-            Some(proof) => self.provider.ask(payment.order, call, &proof).await,
+            Some(proof) => {
+                failpoint::reach(failpoint::PROVIDER_BEFORE);
+                let answer = self.provider.ask(payment.order, call, &proof).await;
+                failpoint::reach(failpoint::PROVIDER_AFTER);
+                answer
+            }
             // Never asked, and never will be: the customer may try another card.
             None if call.lost == 0 => Answer::Refused {
                 code: "token_missing".into(),

@@ -154,14 +154,19 @@ impl Bus {
         H: Fn(Vec<Envelope>) -> Fut + Send + Sync,
         Fut: Future<Output = Vec<Verdict>> + Send,
     {
-        let session = Session {
-            bus: self,
-            subscription: &subscription,
-            shutdown: &shutdown,
-            handle: &handle,
-        };
         let mut pause = REVIVE_PAUSE_MIN;
         while !shutdown.is_triggered() {
+            tokio::select! {
+                () = shutdown.triggered() => return,
+                () = self.connected() => {}
+            }
+            let session = Session {
+                bus: self,
+                subscription: &subscription,
+                shutdown: &shutdown,
+                handle: &handle,
+                connection: *self.connections().borrow(),
+            };
             let err = match session.run(|| pause = REVIVE_PAUSE_MIN).await {
                 Ok(()) => return,
                 Err(err) => err,

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mesh_runtime::Pace;
+use mesh_runtime::{Pace, failpoint};
 use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -245,7 +245,9 @@ impl Batcher {
             Ok(connection) => connection,
             Err(err) => return Attempt::Away(err.to_string()),
         };
+        failpoint::reach(failpoint::COMMIT_BEFORE);
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, statement::execute(connection, batch)).await;
+        failpoint::reach(failpoint::COMMIT_AFTER);
         match answer {
             Ok(Ok(verdicts)) => Attempt::Done(verdicts),
             Ok(Err(err)) if keeps_connection(&err) => Attempt::Refused(err),

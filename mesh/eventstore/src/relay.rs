@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use mesh_bus::{Bus, PublishError, Published};
 use mesh_contracts::envelope::Envelope;
 use mesh_contracts::subject::Context;
-use mesh_runtime::{Pace, Shutdown};
+use mesh_runtime::{Pace, Shutdown, failpoint};
 use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 use tokio::sync::watch;
@@ -269,13 +269,16 @@ impl Relay<'_> {
     async fn publish(&self, window: &[Envelope]) -> Vec<Result<Published, PublishError>> {
         let mut sent = Vec::with_capacity(window.len());
         for event in window {
+            failpoint::reach(failpoint::PUBLISH_BEFORE);
             sent.push(self.bus.publish(event).await);
         }
-        join_all(sent.into_iter().map(async |sent| match sent {
+        let acks = join_all(sent.into_iter().map(async |sent| match sent {
             Ok(publishing) => publishing.await,
             Err(err) => Err(err),
         }))
-        .await
+        .await;
+        failpoint::reach(failpoint::PUBLISH_AFTER);
+        acks
     }
 
     /// Notes what to settle with the next look; once in a while makes a new checkpoint at once.

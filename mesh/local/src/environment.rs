@@ -7,8 +7,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use mesh_runtime::failpoint;
 
 use crate::clock::KeptClock;
+use crate::link::Links;
 use crate::platform::certificates_dir;
 use crate::ports::Ports;
 use crate::secrets::Secrets;
@@ -62,37 +64,15 @@ struct Told {
 }
 
 impl Environment {
-    pub(crate) fn new(
-        data_dir: &Path,
-        servers: &Servers,
-        databases: &BTreeMap<&'static str, Database>,
-        ports: &Ports,
-        secrets: &Secrets,
-        clock: &KeptClock,
-        log: &str,
-    ) -> Result<Self> {
-        let mut upstreams = Vec::new();
-        for service in &SERVICES {
-            upstreams.push(format!("{}={}", service.name, ports.get(service.name)?));
-        }
-        let public = ports.get("public")?;
+    pub(crate) fn new(teller: &Teller<'_>, clock: &KeptClock, log: &str) -> Result<Self> {
         let mut common: Vec<(&str, String)> = vec![
             ("TIFFIN_REGION", REGION.to_owned()),
-            ("TIFFIN_UPSTREAMS", upstreams.join(",")),
-            ("TIFFIN_CONSISTENCY_SECRET", secrets.get("consistency")?),
+            ("TIFFIN_CONSISTENCY_SECRET", teller.secrets.get("consistency")?),
             ("TIFFIN_LOG", log.to_owned()),
             // A dozen processes share this machine's cores: more threads each would mostly wake each other.
             ("TOKIO_WORKER_THREADS", "1".to_owned()),
         ];
         common.extend(clock.env());
-        let teller = Teller {
-            data_dir,
-            servers,
-            databases,
-            ports,
-            secrets,
-            public,
-        };
         let mut services = BTreeMap::new();
         for service in &SERVICES {
             let mut told = teller.tell(service)?;
@@ -100,7 +80,10 @@ impl Environment {
                 .extend(common.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
             services.insert(service.name, told);
         }
-        Ok(Self { public, services })
+        Ok(Self {
+            public: teller.public,
+            services,
+        })
     }
 
     /// What `serve` gets.
@@ -127,13 +110,14 @@ impl Environment {
 }
 
 /// What it takes to tell a service about itself.
-struct Teller<'a> {
-    data_dir: &'a Path,
-    servers: &'a Servers,
-    databases: &'a BTreeMap<&'static str, Database>,
-    ports: &'a Ports,
-    secrets: &'a Secrets,
-    public: SocketAddr,
+pub(crate) struct Teller<'a> {
+    pub data_dir: &'a Path,
+    pub servers: &'a Servers,
+    pub databases: &'a BTreeMap<&'static str, Database>,
+    pub ports: &'a Ports,
+    pub secrets: &'a Secrets,
+    pub public: SocketAddr,
+    pub links: Option<&'a Links>,
 }
 
 impl Teller<'_> {
@@ -141,17 +125,32 @@ impl Teller<'_> {
         let address = self.ports.get(service.name)?;
         let admin = self.ports.get(&format!("{}/admin", service.name))?;
         let tls = certificates_dir(self.data_dir).join(service.name);
+        let mut upstreams = Vec::new();
+        for upstream in SERVICES.iter().filter(|upstream| *upstream != service) {
+            let there = self.reach(service, upstream.name, self.ports.get(upstream.name)?)?;
+            upstreams.push(format!("{}={there}", upstream.name));
+        }
         let mut serve = vec![
+            ("TIFFIN_UPSTREAMS", upstreams.join(",")),
             ("TIFFIN_ADMIN_LISTEN", admin.to_string()),
             ("TIFFIN_TLS_DIR", tls.display().to_string()),
         ];
+        if self.links.is_some() {
+            let folder = failpoints_dir(self.data_dir, service.name);
+            std::fs::create_dir_all(&folder)?;
+            serve.push((failpoint::FOLDER, folder.display().to_string()));
+        }
         let mut migrate = Vec::new();
         match service.kind {
             Kind::Master => {
                 serve.push(("TIFFIN_MESH_LISTEN", address.to_string()));
                 serve.extend(self.bus(service)?);
                 let database = &self.databases[service.name];
-                serve.push(("TIFFIN_POSTGRES_URL", database.url.clone()));
+                let postgres = self.servers.postgres.address();
+                serve.push((
+                    "TIFFIN_POSTGRES_URL",
+                    self.url(service, "postgres", postgres, &database.url)?,
+                ));
                 migrate.push(("TIFFIN_POSTGRES_OWNER_URL", database.owner_url.clone()));
             }
             Kind::Info => {
@@ -181,16 +180,16 @@ impl Teller<'_> {
             "basket-master" => serve.extend([
                 (
                     "TIFFIN_PAYMENTS_URL",
-                    format!("https://{}", self.ports.get("sandbox-payments")?),
+                    format!("https://{}", self.upstream(service, "sandbox-payments")?),
                 ),
                 ("TIFFIN_PAYMENTS_KEY", self.secrets.get("payments/key")?),
                 ("TIFFIN_PAYMENTS_WEBHOOK_SECRET", self.secrets.get("payments/webhook")?),
             ]),
             "notifier" => serve.extend([
-                ("TIFFIN_SMTP_ADDRESS", self.ports.get(SMTP_PORT)?.to_string()),
+                ("TIFFIN_SMTP_ADDRESS", self.upstream(service, SMTP_PORT)?.to_string()),
                 ("TIFFIN_SMTP_TLS", "off".to_owned()),
             ]),
-            "sandbox-payments" => serve.extend(self.sandbox_payments()?),
+            "sandbox-payments" => serve.extend(self.sandbox_payments(service)?),
             "sandbox-mail" => serve.push(("TIFFIN_SANDBOX_SMTP_LISTEN", self.ports.get(SMTP_PORT)?.to_string())),
             _ => {}
         }
@@ -202,9 +201,29 @@ impl Teller<'_> {
         })
     }
 
+    /// Where a service finds another part that listens at `target`.
+    fn reach(&self, service: &Service, part: &str, target: SocketAddr) -> Result<SocketAddr> {
+        match self.links {
+            Some(links) => links.between(service.name, part, target),
+            None => Ok(target),
+        }
+    }
+
+    fn upstream(&self, service: &Service, other: &str) -> Result<SocketAddr> {
+        self.reach(service, other, self.ports.get(other)?)
+    }
+
+    /// The same URL, by the way that this service takes.
+    fn url(&self, service: &Service, part: &str, target: SocketAddr, url: &str) -> Result<String> {
+        let there = self.reach(service, part, target)?;
+        Ok(url.replace(&target.to_string(), &there.to_string()))
+    }
+
     fn bus(&self, service: &Service) -> Result<[(&'static str, String); 3]> {
+        let nats = &self.servers.nats;
+        let nats = self.url(service, "nats", nats.address(), &nats.url())?;
         Ok([
-            ("TIFFIN_NATS_URL", self.servers.nats.url()),
+            ("TIFFIN_NATS_URL", nats),
             ("TIFFIN_NATS_USER", service.name.to_owned()),
             (
                 "TIFFIN_NATS_PASSWORD",
@@ -215,19 +234,25 @@ impl Teller<'_> {
 
     fn redis(&self, service: &Service) -> Result<String> {
         let password = self.secrets.get(&format!("redis/{}", service.name))?;
-        Ok(self.servers.redis.url(service.name, &password))
+        let redis = &self.servers.redis;
+        self.url(service, "redis", redis.address(), &redis.url(service.name, &password))
     }
 
-    fn sandbox_payments(&self) -> Result<[(&'static str, String); 3]> {
+    fn sandbox_payments(&self, service: &Service) -> Result<[(&'static str, String); 3]> {
         Ok([
             ("TIFFIN_SANDBOX_KEY", self.secrets.get("payments/key")?),
             (
                 "TIFFIN_SANDBOX_WEBHOOK_URL",
-                format!("https://{}{WEBHOOK_PATH}", self.ports.get("gateway")?),
+                format!("https://{}{WEBHOOK_PATH}", self.upstream(service, "gateway")?),
             ),
             ("TIFFIN_SANDBOX_WEBHOOK_SECRET", self.secrets.get("payments/webhook")?),
         ])
     }
+}
+
+/// Where a service looks whether it is to die somewhere.
+pub(crate) fn failpoints_dir(data_dir: &Path, name: &str) -> PathBuf {
+    data_dir.join("failpoints").join(name)
 }
 
 /// Where a stand-in keeps what it has: the provider its ledger, the mail server its mails.

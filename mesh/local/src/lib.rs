@@ -16,6 +16,7 @@ pub mod clock;
 pub mod data_dir;
 pub mod exec;
 pub mod install;
+pub mod link;
 pub mod ports;
 pub mod probe;
 pub mod secrets;

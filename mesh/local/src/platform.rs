@@ -18,8 +18,9 @@ use crate::Progress;
 use crate::clock::KeptClock;
 use crate::data_dir::DataDir;
 use crate::edge;
-use crate::environment::Environment;
+use crate::environment::{Environment, Teller};
 use crate::exec::Launcher;
+use crate::link::Links;
 use crate::ports::Ports;
 use crate::probe;
 use crate::running::Running;
@@ -57,6 +58,8 @@ pub struct Options {
     pub launcher: Launcher,
     /// What the services log.
     pub log: String,
+    /// What lies between the parts, if their network is to be made bad.
+    pub links: Option<Arc<Links>>,
     /// Told of every step.
     pub progress: Progress,
 }
@@ -133,7 +136,16 @@ impl Platform {
         let databases = databases(&servers, &secrets).await?;
         // As late as possible, since business time runs on from here.
         let clock = KeptClock::start(data_dir, options.clock_rate)?;
-        let environment = Environment::new(data_dir, &servers, &databases, &ports, &secrets, &clock, &options.log)?;
+        let teller = Teller {
+            data_dir,
+            servers: &servers,
+            databases: &databases,
+            ports: &ports,
+            secrets: &secrets,
+            public: ports.get("public")?,
+            links: options.links.as_deref(),
+        };
+        let environment = Environment::new(&teller, &clock, &options.log)?;
         progress("migrating the databases");
         migrate(options, data_dir, &environment).await?;
         progress("starting the services");

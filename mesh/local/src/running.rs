@@ -9,7 +9,7 @@ use mesh_runtime::Clock;
 
 use crate::clock::KeptClock;
 use crate::data_dir::{is_live, read_json};
-use crate::environment::{OPERATOR_EMAIL, REGION, sandbox_dir};
+use crate::environment::{OPERATOR_EMAIL, REGION, failpoints_dir, sandbox_dir};
 use crate::platform::{ca_cert, certificates_dir};
 use crate::ports::Ports;
 use crate::secrets::Secrets;
@@ -118,6 +118,11 @@ impl Running {
     /// The bus, as its administrator.
     pub fn nats(&self) -> Result<Nats> {
         Ok(Nats::at(self.process("nats")?.address, self.secrets.get("nats")?))
+    }
+
+    /// The folder in which a service looks whether it is to die somewhere, if it was built for that.
+    pub fn failpoints(&self, service: &str) -> PathBuf {
+        failpoints_dir(&self.data_dir, service)
     }
 
     /// The folder in which the payment provider keeps its ledger.

@@ -181,6 +181,7 @@ fn options(folder: &Path) -> Options {
         public_port: None,
         launcher: Launcher::Own,
         log: "info".to_owned(),
+        links: None,
         progress: mesh_local::unwatched(),
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use mesh_bus::feed::Feeds;
 use mesh_contracts::subject::Context;
 use mesh_runtime::admin::Ready;
-use mesh_runtime::{Settings, Shutdown, audit};
+use mesh_runtime::{Settings, Shutdown, audit, failpoint};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Cmd, FromRedisValue, Pipeline, RedisResult};
 use tokio::sync::{Notify, watch};
@@ -237,7 +237,10 @@ impl Inner {
 
     /// Many commands in one round trip.
     pub async fn write_all<T: FromRedisValue>(&self, pipeline: &Pipeline) -> RedisResult<T> {
-        patiently(&self.writes, Question::Many(pipeline)).await
+        failpoint::reach(failpoint::REDIS_BEFORE);
+        let answer = patiently(&self.writes, Question::Many(pipeline)).await;
+        failpoint::reach(failpoint::REDIS_AFTER);
+        answer
     }
 
     fn locked_shown(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Shown>>> {

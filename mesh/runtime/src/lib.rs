@@ -8,6 +8,7 @@ pub mod settings;
 pub mod audit;
 pub mod clock;
 pub mod coalesce;
+pub mod failpoint;
 pub mod pace;
 pub mod process;
 pub mod shutdown;

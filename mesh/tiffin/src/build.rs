@@ -38,6 +38,7 @@ async fn build(cargo: &Path, manifest: &Path, folder: &Path) -> Result<()> {
     let mut command = Command::new(cargo);
     command
         .args(["build", "--workspace", "--bins", "--profile", profile(folder)])
+        .args(cfg!(feature = "failpoints").then_some("--features=tiffin/failpoints"))
         .current_dir(manifest)
         .stdin(Stdio::null())
         // Its words are progress, and ours is standard output.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, order, rebuild, replay, say, up, verify};
+use crate::{bench, fault, order, rebuild, replay, say, up, verify};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -14,7 +14,8 @@ Examples:
   tiffin replay DIR --up --speed 300 --verify   a day of real orders on a platform of its own, checked afterwards
   tiffin order ORD history                      every event of one order
   tiffin order ORD explain                      why it went the way it did
-  tiffin verify --json                          do the invariants hold?";
+  tiffin verify --json                          do the invariants hold?
+  tiffin fault --runs 5                         and while processes die and links break?";
 
 /// A food-delivery platform on one machine.
 #[derive(Parser)]
@@ -38,6 +39,8 @@ enum Command {
     Rebuild(rebuild::Args),
     /// Look at one order.
     Order(order::Args),
+    /// Break things at random under load, and see whether anything is lost.
+    Fault(fault::Args),
     /// Measure what the project promises.
     Bench(bench::Args),
 }
@@ -70,6 +73,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Verify(args)) => verify::run(args).await,
         Some(Command::Rebuild(args)) => rebuild::run(args).await,
         Some(Command::Order(args)) => order::run(args).await,
+        Some(Command::Fault(args)) => fault::run(args).await,
         Some(Command::Bench(args)) => bench::run(args).await,
     }
 }

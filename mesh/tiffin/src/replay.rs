@@ -3,12 +3,13 @@
 //! Restaurants become food points, orders pin their restaurant, couriers come on and off shift. Everyone hears of
 //! what concerns them by live streams, as in the simulation; here the instance says when, and the people obey.
 
+pub(crate) mod chaos;
+pub(crate) mod instance;
+
 mod book;
 mod cast;
-mod chaos;
 mod day;
 mod deeds;
-mod instance;
 mod order;
 mod people;
 mod reckoning;
@@ -27,7 +28,7 @@ use crate::say::{self, Steps};
 use crate::{settle, up, verify};
 use cast::Cast;
 use chaos::Chaos;
-use day::Day;
+pub(crate) use day::Day;
 use instance::Instance;
 pub use report::Report;
 
@@ -151,7 +152,8 @@ async fn until_interrupted<T>(shutdown: &Shutdown, work: impl Future<Output = Re
     }
 }
 
-async fn play(args: &Args, instance: &Instance, running: &Running, steps: &Steps) -> Result<Report> {
+/// Sets an instance up on a platform, ready for its first minute.
+pub(crate) async fn set_up(running: &Running, instance: &Instance, chaos: Option<Chaos>, steps: &Steps) -> Result<Day> {
     let api = Api::of(running)?;
     let (email, password) = running.operator()?;
     let operator = api.person(email, password);
@@ -160,9 +162,19 @@ async fn play(args: &Args, instance: &Instance, running: &Running, steps: &Steps
         .context("the instance could not be set up")?;
     steps.step("waiting until every service has heard of it");
     settle::everyone_has_heard(running).await?;
+    Ok(Day::new(
+        instance.clone(),
+        cast,
+        operator,
+        running.clock().clone(),
+        chaos,
+    ))
+}
+
+async fn play(args: &Args, instance: &Instance, running: &Running, steps: &Steps) -> Result<Report> {
     let seed = args.seed;
     let chaos = args.chaos.map(|times| Chaos { seed, times });
-    let day = Day::new(instance.clone(), cast, operator, running.clock().clone(), chaos);
+    let day = set_up(running, instance, chaos, steps).await?;
     let mut report = day.play(steps).await?;
     if args.verify {
         steps.step("verifying");

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use mesh_local::exec::Launcher;
+use mesh_local::link::Links;
 use mesh_local::platform::{Options, Platform};
 use mesh_local::running::Running;
 use mesh_runtime::Shutdown;
@@ -139,6 +141,17 @@ fn interrupted(steps: &Steps) -> Result<ExitCode> {
 
 /// Builds what is to be built and starts a platform without a chain.
 pub async fn start(data_dir: PathBuf, fresh: bool, clock_rate: f64, steps: &Steps) -> Result<Platform> {
+    start_over(data_dir, fresh, clock_rate, None, steps).await
+}
+
+/// The same, over a network that can be made bad.
+pub async fn start_over(
+    data_dir: PathBuf,
+    fresh: bool,
+    clock_rate: f64,
+    links: Option<Arc<Links>>,
+    steps: &Steps,
+) -> Result<Platform> {
     let binaries_dir = build::services(steps).await?;
     let options = Options {
         data_dir,
@@ -148,6 +161,7 @@ pub async fn start(data_dir: PathBuf, fresh: bool, clock_rate: f64, steps: &Step
         public_port: None,
         launcher: Launcher::own(),
         log: LOG.to_owned(),
+        links,
         progress: steps.sink(),
     };
     Platform::start(options).await

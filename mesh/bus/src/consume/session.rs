@@ -41,6 +41,8 @@ pub(super) struct Session<'a, H> {
     pub subscription: &'a Subscription,
     pub shutdown: &'a Shutdown,
     pub handle: &'a H,
+    /// How often a connection had been made when this session began.
+    pub connection: u64,
 }
 
 impl<H, Fut> Session<'_, H>
@@ -54,6 +56,9 @@ where
         let mut messages = self.messages(&consumer).await?;
         let mut pace = Pace::every(self.subscription.period);
         loop {
+            if self.is_reconnected() {
+                return self.finish(&mut messages).await;
+            }
             if !*self.subscription.drained.borrow() {
                 self.look_whether_drained(&consumer).await?;
             }
@@ -97,6 +102,24 @@ where
             }
         }
         (batch, None)
+    }
+
+    /// The broker behind a new connection may have fallen back to an older state. Then it gives the numbers of what we
+    /// have in hand to other events, and an acknowledgement of ours would be taken for theirs: they would be lost.
+    pub(super) fn is_reconnected(&self) -> bool {
+        *self.bus.connections().borrow() != self.connection
+    }
+
+    /// What has arrived is handled, not acknowledged, and comes again as a duplicate.
+    async fn finish(&self, messages: &mut Stream) -> Result<(), BoxError> {
+        while let Some(Some(Ok(first))) = messages.next().now_or_never() {
+            let (batch, broken) = self.gather(first, messages);
+            self.settle(batch).await;
+            if broken.is_some() {
+                break;
+            }
+        }
+        Err("connected anew".into())
     }
 
     async fn look_whether_drained(&self, consumer: &PullConsumer) -> Result<(), BoxError> {

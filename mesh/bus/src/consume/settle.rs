@@ -11,6 +11,7 @@ use async_nats::jetstream::{AckKind, Message};
 use async_nats::{HeaderMap, Subject};
 use futures::FutureExt as _;
 use mesh_contracts::envelope::Envelope;
+use mesh_runtime::failpoint;
 use tokio::time::{Instant, Interval};
 
 use super::Verdict;
@@ -125,7 +126,7 @@ where
         for (mut one, verdict) in open.into_iter().zip(verdicts) {
             let blamed = match verdict {
                 Verdict::Done => {
-                    acknowledge(&one.message).await;
+                    self.acknowledge(&one.message).await;
                     continue;
                 }
                 Verdict::Later(reason) => {
@@ -222,7 +223,19 @@ where
                 return;
             }
         }
-        acknowledge(message).await;
+        self.acknowledge(message).await;
+    }
+
+    /// A lost acknowledgement costs a duplicate, so its failure is nothing to act on.
+    async fn acknowledge(&self, message: &Message) {
+        if self.is_reconnected() {
+            return;
+        }
+        failpoint::reach(failpoint::ACK_BEFORE);
+        if let Err(err) = message.ack().await {
+            tracing::debug!(error = %err, "acknowledgement not sent");
+        }
+        failpoint::reach(failpoint::ACK_AFTER);
     }
 
     async fn try_burying(&self, burial: &Burial) -> Result<(), BoxError> {
@@ -254,11 +267,4 @@ fn decode(message: &Message) -> Result<Envelope, wire::Malformed> {
 /// Where to tell the broker of events.
 fn reply_subjects(open: &[Open]) -> Vec<Subject> {
     open.iter().filter_map(|one| one.message.reply.clone()).collect()
-}
-
-/// A lost acknowledgement costs a duplicate, so its failure is nothing to act on.
-async fn acknowledge(message: &Message) {
-    if let Err(err) = message.ack().await {
-        tracing::debug!(error = %err, "acknowledgement not sent");
-    }
 }

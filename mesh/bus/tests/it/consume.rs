@@ -1,8 +1,9 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use mesh_bus::{Bus, Subscription, Verdict};
+use mesh_contracts::envelope::Envelope;
 use mesh_contracts::subject::Context;
 use mesh_runtime::Shutdown;
 use mesh_testkit::{Stage, eventually, eventually_in};
@@ -215,4 +216,67 @@ async fn a_consumer_of_a_wiped_broker_starts_from_the_first_event_again() {
     publish(&bus, &[first, event(&stream(1), 2)]).await;
     eventually("the second event arrives", || notes.has(stream(1), 2)).await;
     assert_eq!(notes.of(&stream(1)), [1, 1, 2]);
+}
+
+/// Numbers of messages are given again by a broker that lost the newest.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_in_hand_when_the_broker_fell_back_acknowledges_no_other_event() {
+    let mut server = OwnServer::start().await;
+    let bus = server.bus().await;
+    bus.ensure_streams(&[Context::Order]).await.unwrap();
+    bus.prepare(&Subscription::new(Context::Order, DURABLE)).await.unwrap();
+    server.kill();
+    let before = server.store();
+    server.start_again().await;
+
+    let (in_hand, is_fallen_back) = (Notes::default(), Arc::new(AtomicBool::new(false)));
+    let (noted, may_end) = (in_hand.clone(), is_fallen_back.clone());
+    let consumer = bus.clone();
+    tokio::spawn(async move {
+        let subscription = Subscription::new(Context::Order, DURABLE);
+        let handle = |batch: Vec<Envelope>| {
+            let (noted, may_end) = (noted.clone(), may_end.clone());
+            async move {
+                let verdicts = batch.into_iter().map(|event| {
+                    let is_first = event.stream == stream(1);
+                    noted.note(&event);
+                    match is_first && may_end.load(Ordering::SeqCst) {
+                        true => Verdict::Done,
+                        false => Verdict::Later("held".into()),
+                    }
+                });
+                verdicts.collect()
+            }
+        };
+        consumer.consume(subscription, Shutdown::new(), handle).await;
+    });
+    let first = event(&stream(1), 1);
+    eventually("the broker takes the first event", async || {
+        bus.publish(&first).await.ok()?.await.ok()
+    })
+    .await;
+    eventually("the first event is in hand", || in_hand.has(stream(1), 1)).await;
+
+    server.kill();
+    server.fall_back(before);
+    server.start_again().await;
+    let second = event(&stream(2), 1);
+    let published = eventually("the broker takes the second event", async || {
+        bus.publish(&second).await.ok()?.await.ok()
+    })
+    .await;
+    assert_eq!(published.sequence, 1, "the number of the first event");
+    eventually("the broker has given it to somebody", async || {
+        let state = bus.consumer_state(Context::Order, DURABLE).await.ok()??;
+        (state.ack_pending == 1).then_some(())
+    })
+    .await;
+    is_fallen_back.store(true, Ordering::SeqCst);
+    eventually("the second event is in hand", || in_hand.has(stream(2), 1)).await;
+    let state = bus.consumer_state(Context::Order, DURABLE).await.unwrap().unwrap();
+    assert_eq!(
+        (state.acknowledged, state.ack_pending),
+        (0, 1),
+        "nobody is done with it"
+    );
 }

@@ -56,6 +56,18 @@ impl OwnServer {
         self.child = spawn(self.address, &self.store, self.tls.as_deref()).await;
     }
 
+    /// What the store holds now, to fall back to. The broker must not run.
+    pub fn store(&self) -> TempDir {
+        let kept = tempfile::tempdir().expect("a writable temporary folder");
+        copy(self.store.path(), kept.path()).expect("the store is readable");
+        kept
+    }
+
+    /// As after a loss of power: what came after is gone.
+    pub fn fall_back(&mut self, to: TempDir) {
+        self.store = to;
+    }
+
     pub fn wipe(&mut self) {
         self.store = tempfile::tempdir().expect("a writable temporary folder");
     }
@@ -66,6 +78,20 @@ impl Drop for OwnServer {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            std::fs::create_dir(&to)?;
+            copy(&from, &to)?;
+        } else {
+            std::fs::copy(&from, &to)?;
+        }
+    }
+    Ok(())
 }
 
 async fn spawn(address: SocketAddr, store: &TempDir, tls: Option<&Path>) -> Child {

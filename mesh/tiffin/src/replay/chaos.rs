@@ -149,11 +149,11 @@ pub(super) const SORTS: [Sort; 21] = [
 
 /// How much mischief, and which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Chaos {
+pub(crate) struct Chaos {
     /// The same seed draws the same.
-    pub(super) seed: u64,
+    pub(crate) seed: u64,
     /// How many times as much as on an ordinary day.
-    pub(super) times: u32,
+    pub(crate) times: u32,
 }
 
 impl Chaos {

@@ -31,7 +31,7 @@ const STRAGGLERS_TIMEOUT: Duration = Duration::from_secs(120);
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// A cast with an instance to play.
-pub(super) struct Day {
+pub(crate) struct Day {
     stage: Arc<Stage>,
     chaos: Option<Chaos>,
 }
@@ -76,7 +76,7 @@ impl Day {
     }
 
     /// Plays it to the end of its last order.
-    pub(super) async fn play(self, steps: &Steps) -> Result<Report> {
+    pub(crate) async fn play(self, steps: &Steps) -> Result<Report> {
         let stage = self.stage;
         let started = Instant::now();
         let mut kitchens = JoinSet::new();

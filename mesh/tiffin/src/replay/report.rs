@@ -230,6 +230,24 @@ impl Report {
         self.violation_examples = found.examples.clone();
     }
 
+    /// Orders that neither ended nor will, since nothing waits for them.
+    pub fn lost(&self) -> usize {
+        self.orders.lost
+    }
+
+    /// How orders ended, by the names of statuses, and how many were not taken.
+    pub(crate) fn ends(&self) -> [(&'static str, usize); 6] {
+        let orders = &self.orders;
+        [
+            ("completed", orders.completed),
+            ("rejected", orders.rejected),
+            ("cancelled", orders.cancelled),
+            ("expired", orders.expired),
+            ("undelivered", orders.undelivered),
+            ("refused", orders.refused),
+        ]
+    }
+
     /// Every order was taken (or turned away as planned), none was lost, all money is at rest, and no checker found anything.
     pub fn is_good(&self) -> bool {
         let orders = &self.orders;

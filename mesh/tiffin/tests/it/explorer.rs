@@ -9,7 +9,7 @@ mod checks;
 mod node;
 mod races;
 mod search;
-mod step;
+pub mod step;
 
 use std::collections::BTreeSet;
 
@@ -55,7 +55,7 @@ fn plain(name: &'static str, root: World) -> Scenario {
 /// An order that nobody has heard of yet.
 fn placed_with(script: &Script) -> World {
     let mut world = Run::new(script, Pace::Prompt).world().clone();
-    let placed = placed(&world, script.method, script.kind);
+    let placed = placed(&world, ORDER, script.method, script.kind);
     let placed = Command::Place(Box::new(placed));
     world.on_order(ORDER, placed).expect("somebody can cook it");
     world

@@ -3,6 +3,7 @@
 mod chaos;
 mod command;
 mod explorer;
+mod fault;
 mod faults;
 mod flow;
 mod past;
@@ -13,6 +14,7 @@ mod rebuilding;
 mod refusals;
 mod silence;
 mod snapshots;
+mod storm;
 mod table;
 mod tidy;
 mod verify;

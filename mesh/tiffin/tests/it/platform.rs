@@ -147,6 +147,7 @@ async fn start(clock_rate: f64) -> Result<Shared> {
         public_port: None,
         launcher: Launcher::foreign(),
         log: "info".to_owned(),
+        links: None,
         progress: mesh_local::unwatched(),
     };
     let platform = Platform::start(options)

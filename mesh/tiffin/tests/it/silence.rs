@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use mesh_contracts::api::FailOutcome;
 use mesh_contracts::envelope::Envelope;
+use mesh_contracts::id::OrderId;
 use mesh_contracts::order::{Kind, Method, Reason, Status};
 use mesh_contracts::view::delivery::Status as DeliveryStatus;
 use mesh_contracts::view::order::{Order, Ticket};
@@ -311,7 +312,7 @@ pub fn flaws(world: &World, ended_at: Option<Timestamp>) -> Vec<String> {
     let Some(order) = world.orders.get(ORDER) else {
         return Vec::new();
     };
-    let mut flaws = leftovers(world);
+    let mut flaws = leftovers(world, ORDER);
     if ended_at.is_none() {
         flaws.push(format!("still {:?}, waiting for {:?}", order.status, world.timers));
     }
@@ -322,18 +323,18 @@ pub fn flaws(world: &World, ended_at: Option<Timestamp>) -> Vec<String> {
 }
 
 /// What an order that ended must not leave behind once everybody has heard of it.
-pub fn leftovers(world: &World) -> Vec<String> {
+pub fn leftovers(world: &World, order: OrderId) -> Vec<String> {
     let mut flaws = Vec::new();
     let mut holds = |holds: bool, what: String| {
         if !holds {
             flaws.push(what);
         }
     };
-    let Some(order) = world.orders.get(ORDER) else {
+    let Some(state) = world.orders.get(order) else {
         return flaws;
     };
-    if let Some(payment) = world.payments.get(ORDER.payment()) {
-        let due = order.settlement;
+    if let Some(payment) = world.payments.get(order.payment()) {
+        let due = state.settlement;
         holds(
             due.is_some_and(|due| due.is_final),
             format!("nobody said what is due for good: {due:?}"),
@@ -347,31 +348,34 @@ pub fn leftovers(world: &World) -> Vec<String> {
             format!("{kept} kept, due {due:?}"),
         );
     }
-    let held = world.provider.held(ORDER);
+    let held = world.provider.held(order);
     holds(
         held.open == 0 && held.captures <= 1,
         format!("the provider has {held:?}"),
     );
     for (id, point) in world.points.all() {
-        holds(!point.holds.contains_key(&ORDER), format!("{id} still holds for it"));
+        holds(!point.holds.contains_key(&order), format!("{id} still holds for it"));
         holds(point.balances(), format!("{id} lost stock: {:?}", point.stock));
         let breaches = stock::conserved(id, &of_stream(world, id));
         holds(breaches.is_empty(), format!("{breaches:?}"));
     }
-    if let Some(delivery) = world.deliveries.get(ORDER.delivery()) {
+    if let Some(delivery) = world.deliveries.get(order.delivery()) {
         holds(
             !delivery.status.is_open(),
             format!("the delivery is still {:?}", delivery.status),
         );
     }
     for (id, courier) in world.couriers.all() {
-        holds(courier.jobs.is_empty(), format!("{id} still has {:?}", courier.jobs));
+        holds(
+            !courier.jobs.contains(&order.delivery()),
+            format!("{id} still has {:?}", courier.jobs),
+        );
     }
-    let id = ORDER.to_string();
+    let id = order.to_string();
     let events = of_stream(world, &id);
     let breaches = orders::path(&id, events.len() as u64, &events);
     holds(breaches.is_empty(), format!("{breaches:?}"));
-    let breaches = as_verified(world, &events);
+    let breaches = as_verified(world, order, &events);
     holds(breaches.is_empty(), breaches);
     flaws
 }
@@ -382,10 +386,10 @@ pub fn of_stream(world: &World, stream: &str) -> Vec<Envelope> {
 }
 
 /// The same money, as `tiffin verify` counts it; without the order's events, of an order that goes on.
-pub fn as_verified(world: &World, events: &[Envelope]) -> String {
-    let id = ORDER.to_string();
-    let payment = of_stream(world, &ORDER.payment().to_string());
-    let held = world.provider.held(ORDER);
+pub fn as_verified(world: &World, order: OrderId, events: &[Envelope]) -> String {
+    let id = order.to_string();
+    let payment = of_stream(world, &order.payment().to_string());
+    let held = world.provider.held(order);
     let asked_at = world.now + SETTLE_WITHIN * 2;
     let ledger = Ledger {
         entries: vec![Entry {

@@ -178,7 +178,7 @@ fn carrier(world: &World) -> CourierId {
 #[test]
 fn row_1_an_order_is_placed_and_asks_for_a_hold() {
     let mut world = Run::new(&Script::default(), Pace::Prompt).world().clone();
-    let placed = placed(&world, Method::Card, Kind::Delivery);
+    let placed = placed(&world, ORDER, Method::Card, Kind::Delivery);
     world
         .on_order(ORDER, Command::Place(Box::new(placed)))
         .expect("somebody can cook it");
@@ -197,7 +197,7 @@ fn row_1_an_order_is_placed_and_asks_for_a_hold() {
 #[test]
 fn row_2_nobody_can_hold_it_and_nothing_is_charged() {
     let mut world = Run::new(&Script::default(), Pace::Prompt).world().clone();
-    let placed = placed(&world, Method::Card, Kind::Delivery);
+    let placed = placed(&world, ORDER, Method::Card, Kind::Delivery);
     for nth in 0..3 {
         fill(&mut world, point(nth));
     }
@@ -212,7 +212,7 @@ fn row_2_nobody_can_hold_it_and_nothing_is_charged() {
 #[test]
 fn row_3_money_is_promised_only_for_what_is_held() {
     let mut world = Run::new(&Script::default(), Pace::Prompt).world().clone();
-    let placed = placed(&world, Method::Card, Kind::Delivery);
+    let placed = placed(&world, ORDER, Method::Card, Kind::Delivery);
     let said = tell(&mut world, Command::Place(Box::new(placed)));
     assert_eq!(
         said[2..],

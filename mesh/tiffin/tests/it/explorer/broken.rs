@@ -56,7 +56,7 @@ pub fn act(flaw: Flaw, act: Act, world: &mut World) -> bool {
             world.append::<Couriers>(|world| &mut world.couriers, &id, vec![taken]);
             true
         }
-        _ => act.carry_out(world),
+        _ => act.carry_out(world, ORDER),
     }
 }
 

@@ -54,7 +54,7 @@ fn money(node: &Node, knowledge: &mut Knowledge) -> Option<String> {
     if !knowledge.is_new(hash_of(&("money", trail, node.provider))) {
         return None;
     }
-    let what = as_verified(&node.world, &[]);
+    let what = as_verified(&node.world, ORDER, &[]);
     (!what.is_empty()).then(|| format!("I2: {what}"))
 }
 
@@ -98,7 +98,7 @@ fn carried_once(world: &World) -> Option<String> {
 fn at_rest(world: &World) -> Option<String> {
     let order = world.orders.get(ORDER)?;
     let what = match order.status.is_terminal() {
-        true => leftovers(world),
+        true => leftovers(world, ORDER),
         false => disagreements(world, order),
     };
     what.first().map(|what| format!("at rest: {what}"))

@@ -5,7 +5,7 @@ use std::fmt;
 use basket_master::domain::payment::Command as Pay;
 use courier_master::domain::delivery::Command as Job;
 use mesh_contracts::api::FailOutcome;
-use mesh_contracts::id::CourierId;
+use mesh_contracts::id::{CourierId, OrderId};
 use mesh_contracts::order::{Proof, Reason};
 use order_master::domain::Command;
 use point_master::domain::Command as Point;
@@ -160,18 +160,18 @@ impl fmt::Display for Act {
 
 impl Act {
     /// Whether it was granted.
-    pub fn carry_out(self, world: &mut World) -> bool {
+    pub fn carry_out(self, world: &mut World, of: OrderId) -> bool {
         match self {
-            Self::Cancel => order(world, Command::Cancel(Reason::CustomerCancelled)),
-            Self::PayAgain => pay_again(world),
-            Self::Override => order(world, Command::Override(Reason::Other)),
-            Self::Accept(nth) => kitchen(world, nth, Command::Accept { ready_by: None }),
-            Self::Reject(nth) => kitchen(world, nth, Command::RejectTicket(Reason::Busy)),
-            Self::Stop(nth) => kitchen(world, nth, Command::Stop(Reason::Busy)),
-            Self::Refuse(nth) => kitchen(world, nth, Command::CancelByKitchen(Reason::IngredientUnavailable)),
-            Self::Start(nth) => kitchen(world, nth, Command::StartCooking),
-            Self::MarkReady(nth) => kitchen(world, nth, Command::MarkReady),
-            Self::Collect(nth) => kitchen(world, nth, Command::Collect(Some(Proof::Pin))),
+            Self::Cancel => order(world, of, Command::Cancel(Reason::CustomerCancelled)),
+            Self::PayAgain => pay_again(world, of),
+            Self::Override => order(world, of, Command::Override(Reason::Other)),
+            Self::Accept(nth) => kitchen(world, of, nth, Command::Accept { ready_by: None }),
+            Self::Reject(nth) => kitchen(world, of, nth, Command::RejectTicket(Reason::Busy)),
+            Self::Stop(nth) => kitchen(world, of, nth, Command::Stop(Reason::Busy)),
+            Self::Refuse(nth) => kitchen(world, of, nth, Command::CancelByKitchen(Reason::IngredientUnavailable)),
+            Self::Start(nth) => kitchen(world, of, nth, Command::StartCooking),
+            Self::MarkReady(nth) => kitchen(world, of, nth, Command::MarkReady),
+            Self::Collect(nth) => kitchen(world, of, nth, Command::Collect(Some(Proof::Pin))),
             Self::Close(nth) => {
                 let (open, settings) = (Some(false), None);
                 let closing = Point::Change { open, settings };
@@ -184,21 +184,21 @@ impl Act {
                     pickup_distance_m,
                     considered: Vec::new(),
                 };
-                job(world, offer)
+                job(world, of, offer)
             }
-            Self::Take(nth) => job(world, Job::Accept { courier: courier(nth) }),
-            Self::Decline(nth) => job(world, Job::Decline { courier: courier(nth) }),
-            Self::Drop(nth) => job(world, Job::Drop { courier: courier(nth) }),
-            Self::Silence(nth) => job(world, Job::Silence { courier: courier(nth) }),
-            Self::PickUp(nth) => job(world, Job::PickUp { courier: courier(nth) }),
+            Self::Take(nth) => job(world, of, Job::Accept { courier: courier(nth) }),
+            Self::Decline(nth) => job(world, of, Job::Decline { courier: courier(nth) }),
+            Self::Drop(nth) => job(world, of, Job::Drop { courier: courier(nth) }),
+            Self::Silence(nth) => job(world, of, Job::Silence { courier: courier(nth) }),
+            Self::PickUp(nth) => job(world, of, Job::PickUp { courier: courier(nth) }),
             Self::Deliver(nth) => {
                 let (courier, proof) = (courier(nth), Some(Proof::Pin));
-                job(world, Job::Deliver { courier, proof })
+                job(world, of, Job::Deliver { courier, proof })
             }
-            Self::Attempt(nth) => job(world, fail(nth, FailOutcome::Attempted)),
-            Self::Return(nth) => job(world, fail(nth, FailOutcome::Returned)),
-            Self::Lose(nth) => job(world, fail(nth, FailOutcome::Lost)),
-            Self::HandOver(nth) => job(world, Job::HandOver { to: courier(nth) }),
+            Self::Attempt(nth) => job(world, of, fail(nth, FailOutcome::Attempted)),
+            Self::Return(nth) => job(world, of, fail(nth, FailOutcome::Returned)),
+            Self::Lose(nth) => job(world, of, fail(nth, FailOutcome::Lost)),
+            Self::HandOver(nth) => job(world, of, Job::HandOver { to: courier(nth) }),
         }
     }
 }
@@ -215,23 +215,23 @@ fn fail(nth: u8, outcome: FailOutcome) -> Job {
     }
 }
 
-fn order(world: &mut World, command: Command) -> bool {
-    world.on_order(ORDER, command).is_ok()
+fn order(world: &mut World, of: OrderId, command: Command) -> bool {
+    world.on_order(of, command).is_ok()
 }
 
 /// An order is the business of the point that holds or cooks it; for others there is none.
-fn kitchen(world: &mut World, nth: u8, command: Command) -> bool {
-    let asked = world.orders.get(ORDER).and_then(|order| order.food_point);
-    asked == Some(point(nth.into())) && order(world, command)
+fn kitchen(world: &mut World, of: OrderId, nth: u8, command: Command) -> bool {
+    let asked = world.orders.get(of).and_then(|order| order.food_point);
+    asked == Some(point(nth.into())) && order(world, of, command)
 }
 
-fn job(world: &mut World, command: Job) -> bool {
-    world.on_delivery(ORDER.delivery(), command).is_ok()
+fn job(world: &mut World, of: OrderId, command: Job) -> bool {
+    world.on_delivery(of.delivery(), command).is_ok()
 }
 
-fn pay_again(world: &mut World) -> bool {
+fn pay_again(world: &mut World, of: OrderId) -> bool {
     let before = world.log.len();
     let (customer, key) = (CUSTOMER, "another-card".to_owned());
-    world.on_payment(ORDER.payment(), &Pay::PayAgain { customer, key });
+    world.on_payment(of.payment(), &Pay::PayAgain { customer, key });
     world.log.len() > before
 }

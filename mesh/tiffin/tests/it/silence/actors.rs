@@ -34,6 +34,9 @@ pub const COURIERS: [CourierId; 2] = [CourierId(Uuid::from_u128(21)), CourierId(
 /// A Sunday; the points are always open.
 const NOON: Timestamp = Timestamp::constant(1_772_366_400, 0);
 
+/// More than anybody here can eat.
+const BREAD_OF_EACH: u32 = 50;
+
 /// Between two acts of people who take their time: less than any of them has.
 const UNHURRIED: SignedDuration = SignedDuration::from_secs(40);
 
@@ -149,25 +152,8 @@ pub struct Run<'a> {
 impl<'a> Run<'a> {
     /// Three food points, two couriers on shift, and a customer who is about to order.
     pub fn new(script: &'a Script, pace: Pace) -> Self {
-        let mut world = World::new(NOON, Provider::new(script.mood));
-        for nth in 0..3 {
-            let empty = nth == 1 && script.second_point_empty;
-            open_point(&mut world, nth, script.auto_accept, if empty { 0 } else { 50 });
-        }
-        for (nth, courier) in (0..).zip(COURIERS) {
-            let country = country();
-            world
-                .on_courier(courier, courier::Command::Register { country })
-                .expect("new");
-            world
-                .on_courier(courier, courier::Command::Start { speed_m_per_min: 300 })
-                .expect("registered");
-            let seen = Seen {
-                place: at(10 + nth),
-                at: NOON,
-            };
-            world.seen.insert(courier, seen);
-        }
+        let second = if script.second_point_empty { 0 } else { BREAD_OF_EACH };
+        let mut world = town(script.mood, script.auto_accept, [BREAD_OF_EACH, second, BREAD_OF_EACH]);
         while world.go_on() {}
         Self {
             script,
@@ -241,7 +227,7 @@ impl<'a> Run<'a> {
 
     fn customer(&mut self) -> bool {
         if self.world.orders.get(ORDER).is_none() {
-            let placed = placed(&self.world, self.script.method, self.script.kind);
+            let placed = placed(&self.world, ORDER, self.script.method, self.script.kind);
             self.world
                 .on_order(ORDER, Command::Place(Box::new(placed)))
                 .expect("somebody can cook it");
@@ -390,6 +376,29 @@ impl<'a> Run<'a> {
     }
 }
 
+/// Three food points with so much bread each, and two couriers on shift; nobody has heard of them.
+pub fn town(mood: Mood, auto_accept: bool, bread: [u32; 3]) -> World {
+    let mut world = World::new(NOON, Provider::new(mood));
+    for (nth, bread) in (0..).zip(bread) {
+        open_point(&mut world, nth, auto_accept, bread);
+    }
+    for (nth, courier) in (0..).zip(COURIERS) {
+        let country = country();
+        world
+            .on_courier(courier, courier::Command::Register { country })
+            .expect("new");
+        world
+            .on_courier(courier, courier::Command::Start { speed_m_per_min: 300 })
+            .expect("registered");
+        let seen = Seen {
+            place: at(10 + nth),
+            at: NOON,
+        };
+        world.seen.insert(courier, seen);
+    }
+    world
+}
+
 fn country() -> Country {
     Country::parse("DE").expect("two capital letters")
 }
@@ -445,7 +454,7 @@ pub fn fill(world: &mut World, point: FoodPointId) {
     }
 }
 
-pub fn placed(world: &World, method: Method, kind: Kind) -> Placed {
+pub fn placed(world: &World, order: OrderId, method: Method, kind: Kind) -> Placed {
     let price = Money::new(900, Currency::EUR);
     let lines = vec![QuoteLine::plain(PRODUCT, 2, price)];
     let made = mesh_contracts::menu::Event::Created {
@@ -493,7 +502,7 @@ pub fn placed(world: &World, method: Method, kind: Kind) -> Placed {
         policy.candidates_max,
     );
     Placed {
-        number: ORDER.number(),
+        number: order.number(),
         customer: CUSTOMER,
         kind,
         quote: Quote {

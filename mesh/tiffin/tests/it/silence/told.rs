@@ -4,9 +4,10 @@ use basket_master::domain::payment::Command as Pay;
 use courier_master::domain::{Heard, courier, delivery};
 use mesh_contracts::envelope::Envelope;
 use mesh_contracts::id::{CourierId, DeliveryId, FoodPointId, OrderId, PaymentId};
+use mesh_contracts::subject::Context;
 
 /// Who hears others' events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Master {
     Order,
     Point,
@@ -16,6 +17,27 @@ pub enum Master {
 
 impl Master {
     pub const ALL: [Self; 4] = [Self::Order, Self::Point, Self::Basket, Self::Courier];
+
+    /// Whose events it writes.
+    pub fn context(self) -> Context {
+        match self {
+            Self::Order => Context::Order,
+            Self::Point => Context::Point,
+            Self::Basket => Context::Basket,
+            Self::Courier => Context::Courier,
+        }
+    }
+
+    /// Who writes a stream.
+    pub fn of(stream: &str) -> Self {
+        let context = Context::of_stream(stream);
+        let owner = Self::ALL.into_iter().find(|master| Some(master.context()) == context);
+        owner.expect("a stream of one of the four")
+    }
+
+    pub fn name(self) -> &'static str {
+        self.context().owner()
+    }
 }
 
 /// What a master makes of an event.

@@ -55,7 +55,7 @@ pub struct World {
     heard: usize,
     /// Payments that basket-master is driving; each step of that is a step of its own.
     in_hand: VecDeque<PaymentId>,
-    look_at: Option<Timestamp>,
+    pub look_at: Option<Timestamp>,
 }
 
 impl World {
@@ -317,13 +317,13 @@ impl World {
     }
 
     /// When the dispatcher looks next: after every change, when an offer is due, and every so often.
-    fn next_look(&self) -> Option<Timestamp> {
+    pub fn next_look(&self) -> Option<Timestamp> {
         let is_open = self.deliveries.all().any(|(_, delivery)| delivery.status.is_open());
         self.look_at.filter(|_| is_open)
     }
 
     /// As courier-master's dispatcher does it.
-    fn look(&mut self) {
+    pub fn look(&mut self) {
         let policy = self.policies.courier;
         let scene = self.scene();
         for (delivery, courier) in scene.silent(Timestamp::UNIX_EPOCH, self.now, &policy) {
