@@ -240,3 +240,23 @@ async fn a_live_stream_that_does_not_is_cut_off_at_the_deadline() {
     server.end().await;
     read_to_end(&mut stream).await;
 }
+
+#[tokio::test]
+async fn a_connection_that_is_old_answers_once_more_and_takes_no_further_request() {
+    let limits = Limits {
+        age: SHORT,
+        ..Limits::default()
+    };
+    let server = start(Router::new().route("/", get(async || "hello")), limits).await;
+    let request = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+    let mut stream = server.send(request).await;
+    let young = read_head(&mut stream).await;
+    assert!(!young.to_lowercase().contains("connection: close"), "{young}");
+    tokio::time::sleep(SHORT).await;
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let old = read_head(&mut stream).await;
+    assert!(old.starts_with("HTTP/1.1 200"), "{old}");
+    assert!(old.to_lowercase().contains("connection: close"), "{old}");
+    assert_eq!(read_head(&mut stream).await, "", "and it is closed");
+    server.end().await;
+}
