@@ -166,6 +166,10 @@ postgres://{{ index $ 2 }}:$(POSTGRES_PASSWORD)@{{ .host }}:{{ .port }}/{{ $serv
 {{ include "tiffin.variable" (list "TIFFIN_JWT_ISSUER" $values.jwt.issuer) }}
 {{ include "tiffin.variable" (list "TIFFIN_JWT_AUDIENCE" $values.jwt.audience) }}
 {{- end }}
+{{- if has "keys" $service.needs }}
+{{ include "tiffin.variable" (list "TIFFIN_SIGNING_KEY_PERIOD_S" ($values.jwt.keyPeriodSeconds | int64)) }}
+{{ include "tiffin.variable" (list "TIFFIN_SIGNING_KEY_LEAD_S" ($values.jwt.keyLeadSeconds | int64)) }}
+{{- end }}
 {{- if has "postgres" $service.needs }}
 {{ include "tiffin.secret" (list "POSTGRES_PASSWORD" $service.credentials "postgres-password") }}
 {{ include "tiffin.variable" (list "TIFFIN_POSTGRES_URL" (include "tiffin.postgresUrl" (list $root $service $service.database))) }}
@@ -200,6 +204,9 @@ postgres://{{ index $ 2 }}:$(POSTGRES_PASSWORD)@{{ .host }}:{{ .port }}/{{ $serv
 {{- end }}
 {{- if ge (.Values.certificates.renewBefore | trimSuffix "h" | int) (.Values.certificates.duration | trimSuffix "h" | int) }}
 {{- fail "certificates.renewBefore must be shorter than certificates.duration" }}
+{{- end }}
+{{- if gt (.Values.jwt.keyLeadSeconds | int64) (.Values.jwt.keyPeriodSeconds | int64) }}
+{{- fail "jwt.keyLeadSeconds must not be longer than jwt.keyPeriodSeconds" }}
 {{- end }}
 {{- if not .Values.plaintextStores }}
 {{- if eq .Values.postgres.sslmode "disable" }}{{ fail "postgres.sslmode must not be disable unless plaintextStores is true" }}{{ end }}

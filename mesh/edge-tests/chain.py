@@ -159,6 +159,11 @@ class Region:
             env=os.environ | {"PGPASSWORD": self.secret("postgres")}, capture_output=True, text=True, check=True)
         return asked.stdout.rstrip("\n").split("\n")
 
+    def logged(self, service, message):
+        """What a service has said, as far as it is in its newest log."""
+        lines = (self.data_dir / "logs" / f"{service}.log").read_text(errors="replace").splitlines()
+        return [json.loads(line) for line in lines if message in line and line.startswith("{")]
+
     def people(self):
         """Of the demonstration, with their passwords."""
         return json.loads((self.data_dir / "credentials.json").read_text())["people"]

@@ -23,8 +23,9 @@ def start_platform(folder, *more):
     """`tiffin up` with nobody ordering by themselves; the caller ends it."""
     binary = pathlib.Path(os.environ.get("TIFFIN", ROOT / "target" / "debug" / "tiffin"))
     log = folder.with_suffix(".log").open("w")
+    told = os.environ | {"TIFFIN_LOG": "info,mesh_projection::write=debug"}
     process = subprocess.Popen([binary, "up", "--no-simulation", "--fresh", "--data-dir", folder, *more],
-                               stdout=subprocess.PIPE, stderr=log, text=True)
+                               stdout=subprocess.PIPE, stderr=log, text=True, env=told)
     for line in process.stdout:
         if line.startswith("ready "):
             return process

@@ -105,6 +105,34 @@ def test_its_trace_is_the_one_that_the_app_began(region, placed):
     assert json.loads(metas[0])["traceparent"].split("-")[1] == customer.trace
 
 
+def test_its_trace_reaches_the_view(region, placed):
+    """A platform that is up already must log it: TIFFIN_LOG=info,mesh_projection::write=debug."""
+    customer, order = placed
+
+    def shown():
+        lines = region.logged("order-info", "event shown")
+        return {line["event.type"]: line["trace_id"] for line in lines if line["stream"] == order and line["version"] == 1}
+
+    assert chain.eventually("the view has heard of the order", shown, STEP_S) == {"order.created": customer.trace}
+
+
+def test_an_app_without_a_trace_is_given_one_at_the_door(region, haproxy, placed):
+    customer, _ = placed
+    product = items(customer.get(f"/v1/menu?country={customer.is_['place']['country']}"))[0]["id"]
+    headers = {name: value for name, value in customer.headers.items() if name != "traceparent"}
+    answer = customer.client.ask("PUT", f"/v1/basket/lines/{product}", {"quantity": 1, "country": customer.is_["place"]["country"]},
+                                 headers)
+    assert answer.is_success, answer.text
+    basket = f"bas_{customer.is_['id'].removeprefix('usr_')}" if "id" in customer.is_ else None
+    found = region.query("basket_master", "select meta->>'traceparent' from events where type = 'basket.line_set' "
+                                          + (f"and stream_id = '{basket}' " if basket else "") + "order by position desc limit 1")
+    trace = found[0].split("-")[1]
+    assert len(trace) == 32 and trace != customer.trace
+    shown = chain.eventually("the view has heard of it", lambda: [
+        line for line in region.logged("basket-info", "event shown") if line.get("trace_id") == trace], STEP_S)
+    assert shown[0]["event.type"] == "basket.line_set"
+
+
 def test_a_live_stream_comes_through_piece_by_piece(placed):
     customer, order = placed
     with customer.client.fresh() as client:

@@ -57,7 +57,7 @@ class Key:
 @pytest.fixture(scope="session")
 def issuer(region):
     """The issuer's own key, out of its own database: only it can make tokens that are good but for one thing."""
-    pem = "\n".join(region.query("user_master", "select pem from signing_keys order by created_at desc, kid limit 1"))
+    pem = "\n".join(region.query("user_master", "select pem from signing_keys order by signs_from limit 1"))
     return Key(serialization.load_pem_private_key(pem.encode(), None))
 
 

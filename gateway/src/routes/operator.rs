@@ -1,7 +1,7 @@
 //! The chain itself: products, promotions, food points, couriers, staff; and the last word on an order.
 
 use axum::extract::State;
-use mesh_contracts::api::{HandOver, Override, Receipt, RegisterStaff, Registered};
+use mesh_contracts::api::{HandOver, Nothing, Override, Receipt, RegisterStaff, Registered, SigningKey};
 use mesh_contracts::id::{CourierId, DeliveryId, FoodPointId, OrderId, ProductId, PromotionId};
 use mesh_contracts::menu::Product;
 use mesh_contracts::point::Settings;
@@ -28,6 +28,9 @@ pub(super) fn routes(app: &App) -> OpenApiRouter<App> {
         .routes(routes!(register_courier))
         .routes(routes!(courier))
         .routes(routes!(ops_live))
+        .routes(routes!(signing_keys))
+        .routes(routes!(retire_key))
+        .routes(routes!(withdraw_key))
         .routes(routes!(override_order))
         .routes(routes!(hand_over));
     only(OPERATOR, app, operators)
@@ -146,6 +149,33 @@ async fn courier(State(app): State<App>, _: Path<CourierId>, ask: Ask) -> Answer
     responses((status = 200, description = "A snapshot, then every change.", body = String, content_type = "text/event-stream")))]
 async fn ops_live(State(app): State<App>, ask: Ask) -> Answer {
     live::follow(&app, &app.services.order_info, ask).await
+}
+
+/// The keys that sign access tokens
+#[utoipa::path(get, path = "/ops/signing-keys", tag = "operator",
+    responses((status = 200, description = "The one that signs next first.", body = Vec<SigningKey>)))]
+async fn signing_keys(State(app): State<App>, ask: Ask) -> Answer {
+    app.services.user_master.forward(ask).await
+}
+
+/// Let the next key sign instead of this one
+///
+/// At once if it has been published for long enough to be known everywhere, else as soon as it has.
+#[utoipa::path(post, path = "/ops/signing-keys/{id}/retire", tag = "operator",
+    params(("id" = String, Path, description = "The `kid` of the key that signs.")), request_body = Nothing,
+    responses((status = 200, description = "All keys as they are now.", body = Vec<SigningKey>)))]
+async fn retire_key(State(app): State<App>, _: Path<String>, tell: Tell<Nothing>) -> Answer {
+    app.services.user_master.forward(tell.ask).await
+}
+
+/// Take a key away at once, since somebody else may have it
+///
+/// The gateway refuses what it signed within a minute; its owners come in again with their refresh tokens.
+#[utoipa::path(delete, path = "/ops/signing-keys/{id}", tag = "operator",
+    params(("id" = String, Path, description = "The `kid` of any key.")),
+    responses((status = 200, description = "All keys as they are now.", body = Vec<SigningKey>)))]
+async fn withdraw_key(State(app): State<App>, _: Path<String>, ask: Ask) -> Answer {
+    app.services.user_master.forward(ask).await
 }
 
 /// End an order, whatever its state

@@ -80,6 +80,9 @@ pub const ROUTES: &str = "
     operator                          POST   /v1/couriers
     operator                          GET    /v1/couriers/{id}
     operator                          GET    /v1/ops/live
+    operator                          GET    /v1/ops/signing-keys
+    operator                          POST   /v1/ops/signing-keys/{id}/retire
+    operator                          DELETE /v1/ops/signing-keys/{id}
     operator                          POST   /v1/orders/{id}/override
     operator                          POST   /v1/deliveries/{id}/hand-over
 ";

@@ -1,5 +1,8 @@
 //! Every setting of user-master, with its default and the reason for it.
 
+use std::num::NonZeroU32;
+
+use jiff::SignedDuration;
 use mesh_bus::BusConfig;
 use mesh_eventstore::StoreConfig;
 use mesh_eventstore::migrate::Owner;
@@ -7,6 +10,8 @@ use mesh_runtime::Settings;
 use mesh_runtime::consistency::Signer;
 use mesh_runtime::process::{self, Common};
 use mesh_runtime::settings::Secret;
+
+use crate::keys::Schedule;
 
 /// What user-master is told when it starts.
 pub struct Config {
@@ -20,11 +25,13 @@ pub struct Config {
     pub operator: Option<Operator>,
 }
 
-/// What access tokens say about where they come from and for whom they are.
+/// What access tokens say about where they come from and for whom they are, and how the keys that sign them follow
+/// each other.
 #[derive(Debug, Clone)]
 pub struct Tokens {
     pub issuer: String,
     pub audience: String,
+    pub schedule: Schedule,
 }
 
 /// Who opens everybody else's accounts.
@@ -44,11 +51,36 @@ impl Config {
             tokens: Tokens {
                 issuer: settings.text("TIFFIN_JWT_ISSUER", "https://tiffin.local", "the `iss` of every token"),
                 audience: settings.text("TIFFIN_JWT_AUDIENCE", "tiffin", "the `aud` of every token"),
+                schedule: schedule(settings),
             },
             operator: operator(settings),
             bus: BusConfig::from_settings(settings, &common.region),
             common,
         }
+    }
+}
+
+fn schedule(settings: &mut Settings) -> Schedule {
+    const LEAD: &str = "TIFFIN_SIGNING_KEY_LEAD_S";
+    // A week: seldom enough to be no event, often enough to be known to work.
+    let period: NonZeroU32 = settings.parse(
+        "TIFFIN_SIGNING_KEY_PERIOD_S",
+        "604800",
+        "seconds for which a key signs tokens before the next one takes over",
+    );
+    // Istio looks at published keys every 20 minutes, and one look may fail.
+    let lead: NonZeroU32 = settings.parse(
+        LEAD,
+        "3600",
+        "seconds for which a key is published before it signs: longer than anyone keeps published keys",
+    );
+    if lead > period {
+        settings.refuse(LEAD, "is longer than TIFFIN_SIGNING_KEY_PERIOD_S");
+    }
+    let seconds = |value: NonZeroU32| SignedDuration::from_secs(value.get().into());
+    Schedule {
+        period: seconds(period),
+        lead: seconds(lead),
     }
 }
 

@@ -3,9 +3,10 @@
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
-use axum::routing::{get, patch, post, put};
+use axum::routing::{delete, get, patch, post, put};
 use mesh_contracts::api::{
-    Address, ChangeProfile, Contact, Login, Profile, Refresh, Register, RegisterStaff, Session, StoredAddress,
+    Address, ChangeProfile, Contact, Login, Nothing, Profile, Refresh, Register, RegisterStaff, Session, SigningKey,
+    StoredAddress,
 };
 use mesh_contracts::envelope::Actor;
 use mesh_contracts::geo::Country;
@@ -60,6 +61,9 @@ pub fn router(app: App) -> Router {
         .route("/me/addresses/{id}", put(set_address).delete(remove_address))
         .route("/couriers", post(register_courier))
         .route("/food-points/{id}/staff", post(register_kitchen))
+        .route("/ops/signing-keys", get(signing_keys))
+        .route("/ops/signing-keys/{id}/retire", post(retire_key))
+        .route("/ops/signing-keys/{id}", delete(withdraw_key))
         .route_layer(peer::allow(&[peer::GATEWAY]));
     let personal = Router::new()
         .route("/people/{id}", get(profile))
@@ -143,7 +147,34 @@ async fn refresh(State(app): State<App>, Json(body): Json<Refresh>) -> Result<Js
 }
 
 async fn jwks(State(app): State<App>) -> Json<Value> {
-    Json(app.issuer.jwks())
+    Json(app.keys.issuer().jwks())
+}
+
+async fn signing_keys(State(app): State<App>, caller: Caller) -> Result<Json<Vec<SigningKey>>, Problem> {
+    caller.require(Role::Operator)?;
+    Ok(Json(app.keys.standings()))
+}
+
+/// Needs no memory of keys: a key that has been retired stays so.
+async fn retire_key(
+    State(app): State<App>,
+    caller: Caller,
+    Path(kid): Path<String>,
+    Json(Nothing {}): Json<Nothing>,
+) -> Result<Json<Vec<SigningKey>>, Problem> {
+    caller.require(Role::Operator)?;
+    app.keys.retire(&kid).await?;
+    Ok(Json(app.keys.standings()))
+}
+
+async fn withdraw_key(
+    State(app): State<App>,
+    caller: Caller,
+    Path(kid): Path<String>,
+) -> Result<Json<Vec<SigningKey>>, Problem> {
+    caller.require(Role::Operator)?;
+    app.keys.withdraw(&kid).await?;
+    Ok(Json(app.keys.standings()))
 }
 
 async fn change_profile(

@@ -21,15 +21,15 @@ use mesh_contracts::id::UserId;
 use mesh_contracts::subject::Context;
 use mesh_contracts::user::Role;
 use mesh_eventstore::{Request, Store, SubmitError, relay};
-use mesh_identity::jwt::{Issuer, SigningKey};
 use mesh_runtime::consistency::Signer;
 use mesh_runtime::{Clock, Shutdown};
 use sqlx::migrate::Migrator;
 
 use crate::accounts::Accounts;
-use crate::config::{Operator, Tokens};
+use crate::config::Operator;
 use crate::domain::{Command, Rejection};
 use crate::input::{Email, Given};
+use crate::keys::Keys;
 use crate::passwords::Passwords;
 use crate::store::{Account, Rows};
 
@@ -50,20 +50,20 @@ pub struct App {
     pub accounts: Accounts,
     pub store: Store,
     pub passwords: Passwords,
-    pub issuer: Issuer,
+    pub keys: Keys,
     pub clock: Clock,
     /// Signs what a command wrote, and stands in for what must not be kept.
     pub signer: Signer,
 }
 
 impl App {
-    /// Over a database that has been migrated, with its signing keys, newest first.
-    pub fn new(store: &Store, keys: Vec<SigningKey>, tokens: &Tokens, signer: Signer) -> Self {
+    /// Over a database that has been migrated, with its signing keys.
+    pub fn new(store: &Store, keys: Keys, signer: Signer) -> Self {
         Self {
             accounts: Accounts::new(store),
             store: store.clone(),
             passwords: Passwords::new(),
-            issuer: Issuer::new(keys, &tokens.issuer, &tokens.audience),
+            keys,
             clock: store.clock().clone(),
             signer,
         }
@@ -72,7 +72,7 @@ impl App {
     /// Everything but the listeners, until shutdown.
     pub async fn run(self, bus: Bus, shutdown: Shutdown) {
         let relay = relay::run(self.store.clone(), bus, Context::User, shutdown.clone());
-        tokio::join!(relay, self.sweep(shutdown));
+        tokio::join!(relay, self.keys.run(shutdown.clone()), self.sweep(shutdown));
     }
 }
 

@@ -7,7 +7,8 @@ use mesh_runtime::admin::{self, Ready};
 use mesh_runtime::process::{self, Command, endless};
 use mesh_runtime::{Clock, Settings, Shutdown, server, telemetry};
 use user_master::config::Config;
-use user_master::{App, NAME, http as routes, keys, migrations, provision};
+use user_master::keys::Keys;
+use user_master::{App, NAME, http as routes, migrations, provision};
 
 fn main() -> anyhow::Result<()> {
     process::run(start())
@@ -41,9 +42,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let admin_listener = process::listen(common.admin_listen).await?;
     let bus = Bus::connect(config.bus).await?;
     let store = connect(config.store, common.clock).await?;
-    let keys = keys::load(store.pool()).await?;
-    anyhow::ensure!(!keys.is_empty(), "there is no signing key: run migrate");
-    let app = App::new(&store, keys, &config.tokens, config.signer);
+    let keys = Keys::open(&store, &config.tokens).await?;
+    let app = App::new(&store, keys, config.signer);
     tokio::try_join!(
         server::serve(listener, mesh.server(), routes::router(app.clone()), shutdown.clone()),
         admin::serve(admin_listener, Ready::default(), shutdown.clone()),

@@ -95,7 +95,8 @@ impl App {
 
     fn session(&self, person: Person, refresh_token: String) -> Session {
         let access_token = self
-            .issuer
+            .keys
+            .issuer()
             .access_token(&person.id, person.role, &person.points, LIFETIME_MAX);
         Session {
             access_token,

@@ -154,6 +154,33 @@ pub struct Session {
     pub food_points: Vec<FoodPointId>,
 }
 
+/// One of the keys that sign access tokens; never the key itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SigningKey {
+    /// As tokens name it.
+    pub kid: String,
+    /// What it is now.
+    pub state: KeyState,
+    /// Wall time.
+    pub published_at: Timestamp,
+    /// Wall time.
+    pub signs_from: Timestamp,
+    /// When it is published no longer, since nothing it signed is good any more; null as long as it has no successor.
+    pub gone_from: Option<Timestamp>,
+}
+
+/// Where a signing key is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyState {
+    /// Published, so that everyone knows it before it signs.
+    Next,
+    /// Signs.
+    Current,
+    /// Has signed, and stays published until nothing it signed is good any more.
+    Retired,
+}
+
 /// `PATCH me`: what is left out stays.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -23,6 +23,10 @@ pub(crate) const REGION: &str = "local";
 /// The first operator, made by `user-master migrate`.
 pub(crate) const OPERATOR_EMAIL: &str = "operator@tiffin.local";
 
+/// Longer than the gateway and the ingress of this machine keep published keys, which is a minute. The default is made
+/// for a cluster.
+const SIGNING_KEY_LEAD_S: u32 = 75;
+
 /// Where the provider's webhooks arrive: at the gateway's door to the mesh, since the stand-in
 /// has a certificate of the mesh.
 const WEBHOOK_PATH: &str = "/v1/webhooks/payments";
@@ -173,10 +177,13 @@ impl Teller<'_> {
             }
         }
         match service.name {
-            "user-master" => migrate.extend([
-                ("TIFFIN_OPERATOR_EMAIL", OPERATOR_EMAIL.to_owned()),
-                ("TIFFIN_OPERATOR_PASSWORD", self.secrets.get("operator")?),
-            ]),
+            "user-master" => {
+                serve.push(("TIFFIN_SIGNING_KEY_LEAD_S", SIGNING_KEY_LEAD_S.to_string()));
+                migrate.extend([
+                    ("TIFFIN_OPERATOR_EMAIL", OPERATOR_EMAIL.to_owned()),
+                    ("TIFFIN_OPERATOR_PASSWORD", self.secrets.get("operator")?),
+                ]);
+            }
             "basket-master" => serve.extend([
                 (
                     "TIFFIN_PAYMENTS_URL",

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 use mesh_contracts::envelope::Envelope;
+use mesh_runtime::telemetry;
 use redis::{Cmd, Pipeline};
 
 use crate::connection::{Inner, Shown};
@@ -429,6 +430,7 @@ impl Inner {
             let version = draft.folded.as_ref().map_or(draft.expected, |folded| folded.version);
             if let (Some(Verdict::Set), Voice::Aloud) = (verdict, voice) {
                 record_lag(shown, &draft.task.events, draft.expected, version);
+                tell(shown, &draft.task.events, draft.expected, version);
             }
             let hindrance = draft.stuck.map(|stuck| Hindrance::Poison {
                 version: stuck.version,
@@ -478,6 +480,25 @@ fn newer_than(version: u64, mut folded: Folded) -> Folded {
         .announcements
         .retain(|announcement| announcement.version > version);
     folded
+}
+
+/// The end of an event's way, in the trace that its command began. A batch has events of many traces, so each is told
+/// by a line instead of a span.
+fn tell(shown: &Shown, events: &[Envelope], from: u64, to: u64) {
+    for event in events
+        .iter()
+        .filter(|event| event.version > from && event.version <= to)
+    {
+        tracing::debug!(
+            trace_id = event.meta.traceparent.as_deref().and_then(telemetry::trace_id_of),
+            view = shown.view.kind(),
+            event.id = %event.event_id,
+            event.r#type = %event.event_type,
+            stream = %event.stream,
+            version = event.version,
+            "event shown"
+        );
+    }
 }
 
 fn record_lag(shown: &Shown, events: &[Envelope], from: u64, to: u64) {

@@ -7,6 +7,7 @@
 mod framing;
 mod strict;
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::middleware;
-use http::{Extensions, Request};
+use http::{Extensions, HeaderValue, Request, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -26,6 +27,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::either::Either;
 use tokio_util::task::TaskTracker;
@@ -85,6 +87,10 @@ pub struct Limits {
     /// From connecting to the first request, and for each request's headers. Also how long an
     /// HTTP/1 connection may idle, so clients must forget idle connections sooner.
     pub header_read: Duration,
+    /// After so long a connection takes no further request, so that its peer has to show again who
+    /// it is: who was good when it began may have been replaced, or its authority. What is under way
+    /// goes on; live streams end with their tokens.
+    pub age: Duration,
 }
 
 impl Default for Limits {
@@ -94,6 +100,8 @@ impl Default for Limits {
             streams_max: 100,
             handshake: Duration::from_secs(10),
             header_read: Duration::from_secs(10),
+            // As long as the word of a token is taken.
+            age: Duration::from_secs(600),
         }
     }
 }
@@ -204,13 +212,24 @@ impl Door {
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let spoke = Arc::new(AtomicBool::new(false));
+        let old_at = Instant::now() + self.limits.age;
         let service = hyper::service::service_fn({
             let router = self.router.clone();
             let spoke = spoke.clone();
             move |mut request: Request<Incoming>| {
                 spoke.store(true, Ordering::Relaxed);
                 request.extensions_mut().extend(extensions.clone());
-                router.clone().oneshot(request.map(Body::new))
+                let answer = router.clone().oneshot(request.map(Body::new));
+                async move {
+                    let mut answer = answer.await?;
+                    // Said with an answer, since a client that is not told might be sending the next request already.
+                    if !is_http2 && Instant::now() >= old_at {
+                        answer
+                            .headers_mut()
+                            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+                    }
+                    Ok::<_, Infallible>(answer)
+                }
             }
         });
         let builder = self.builder(is_http2);
@@ -227,10 +246,18 @@ impl Door {
                 std::future::pending::<()>().await;
             }
         };
+        // HTTP/2 has a way to say it without losing a request; HTTP/1 is told above.
+        let old = async {
+            tokio::time::sleep_until(old_at).await;
+            if !is_http2 {
+                std::future::pending::<()>().await;
+            }
+        };
         tokio::select! {
             // Peers vanish mid-request all the time; their requests have been logged.
             _ = connection.as_mut() => return,
             () = silence => return,
+            () = old => {}
             () = self.shutdown.triggered() => {}
         }
         connection.as_mut().graceful_shutdown();

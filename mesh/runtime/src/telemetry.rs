@@ -108,6 +108,11 @@ pub fn trace_id() -> Option<String> {
     Some(current_span_context()?.trace_id().to_string())
 }
 
+/// The trace that a `traceparent` is part of, without reading the rest of it.
+pub fn trace_id_of(traceparent: &str) -> Option<&str> {
+    traceparent.split('-').nth(1)
+}
+
 /// Makes a fresh span part of the trace that a `traceparent` names, and notes the trace in the
 /// span's `trace_id` field if it declares one. An unreadable `traceparent` starts a new trace.
 /// Call it before the span is first entered.

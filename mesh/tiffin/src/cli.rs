@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, fault, order, rebuild, replay, say, up, verify};
+use crate::{bench, fault, keys, order, rebuild, replay, say, up, verify};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -14,6 +14,7 @@ Examples:
   tiffin replay DIR --up --speed 300 --verify   a day of real orders on a platform of its own, checked afterwards
   tiffin order ORD history                      every event of one order
   tiffin order ORD explain                      why it went the way it did
+  tiffin keys retire                            the next key signs tokens from now on
   tiffin verify --json                          do the invariants hold?
   tiffin fault --runs 5                         and while processes die and links break?";
 
@@ -39,6 +40,8 @@ enum Command {
     Rebuild(rebuild::Args),
     /// Look at one order.
     Order(order::Args),
+    /// Show the keys that sign tokens, and change which one does.
+    Keys(keys::Args),
     /// Break things at random under load, and see whether anything is lost.
     Fault(fault::Args),
     /// Measure what the project promises.
@@ -73,6 +76,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Verify(args)) => verify::run(args).await,
         Some(Command::Rebuild(args)) => rebuild::run(args).await,
         Some(Command::Order(args)) => order::run(args).await,
+        Some(Command::Keys(args)) => keys::run(args).await,
         Some(Command::Fault(args)) => fault::run(args).await,
         Some(Command::Bench(args)) => bench::run(args).await,
     }

@@ -17,6 +17,7 @@ pub mod simulation;
 
 pub mod bench;
 pub mod fault;
+pub mod keys;
 pub mod order;
 pub mod rebuild;
 pub mod verify;

@@ -24,7 +24,7 @@ pub const DATA_DIR: &str = ".tiffin";
 /// With a simulation, business time runs this fast: an order takes half an hour, and nobody likes to wait that long.
 const SIMULATED_RATE: f64 = 20.0;
 
-/// What services log: requests and every trouble, not what they think.
+/// What services log unless TIFFIN_LOG says otherwise: requests and every trouble, not what they think.
 const LOG: &str = "info";
 
 const EXAMPLES: &str = "\
@@ -36,7 +36,8 @@ Examples:
   tiffin up --fresh --data-dir /var/tmp/tiffin   from empty data, elsewhere
 
 It prints `ready URL` once orders can be placed. The data directory holds the certificate to trust
-(certs/gateway/ca.crt), the people's passwords (credentials.json), the processes (processes.json) and logs.
+(certs/gateway/ca.crt), the people's passwords (credentials.json), the processes (processes.json) and logs, of
+which TIFFIN_LOG says how much (info; debug shows one trace id from the door to the view).
 Ctrl-C stops all of it; a second start finds the same data.";
 
 /// How to start.
@@ -160,7 +161,7 @@ pub async fn start_over(
         fresh,
         public_port: None,
         launcher: Launcher::own(),
-        log: LOG.to_owned(),
+        log: std::env::var("TIFFIN_LOG").unwrap_or_else(|_| LOG.to_owned()),
         links,
         progress: steps.sink(),
     };

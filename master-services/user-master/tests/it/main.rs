@@ -4,5 +4,6 @@ mod accounts;
 mod addresses;
 mod peers;
 mod refusals;
+mod rotation;
 mod sessions;
 mod world;

@@ -89,7 +89,7 @@ async fn whoever_writes_to_people_is_told_how_to_reach_those_who_are_there_and_n
     .await;
 }
 
-async fn contacts(world: &World, service: &str, people: &[UserId]) -> Result<Vec<Contact>, ClientError> {
+async fn contacts(world: &World<'_>, service: &str, people: &[UserId]) -> Result<Vec<Contact>, ClientError> {
     let client = certificates::mesh(service).client();
     client.post_json(&world.upstream, "/contacts", people).await
 }

@@ -18,7 +18,8 @@ pub const SERVICE: &str = "user-master";
 pub const PASSWORD: &str = "correct horse battery";
 const OPERATOR_EMAIL: &str = "Operator@Tiffin.Example";
 
-pub struct World {
+pub struct World<'a> {
+    pub stage: &'a Stage,
     pub service: ServiceProcess,
     pub upstream: Upstream,
     pub database: Database,
@@ -63,9 +64,14 @@ impl Answer {
 }
 
 /// Runs a test with a user-master of its own, and fails it if that leaves work undone.
-pub async fn run(body: impl AsyncFnOnce(&mut World)) {
+pub async fn run(body: impl AsyncFnOnce(&mut World<'_>)) {
+    run_with(&[], body).await;
+}
+
+/// The same with settings of its own.
+pub async fn run_with(settings: &[(&str, &str)], body: impl AsyncFnOnce(&mut World<'_>)) {
     mesh_testkit::run(async |stage| {
-        let mut world = World::new(stage).await;
+        let mut world = World::new(stage, settings).await;
         body(&mut world).await;
         // While there is still a process that can do the rest.
         stage.settled().await;
@@ -74,17 +80,20 @@ pub async fn run(body: impl AsyncFnOnce(&mut World)) {
     .await;
 }
 
-impl World {
+impl<'a> World<'a> {
     /// Migrated, started and ready.
-    async fn new(stage: &Stage) -> Self {
+    async fn new(stage: &'a Stage, settings: &[(&str, &str)]) -> Self {
         let database = stage.database().await;
         let mut service = ServiceProcess::new(stage, SERVICE, env!("CARGO_BIN_EXE_user-master"))
             .env("TIFFIN_OPERATOR_EMAIL", OPERATOR_EMAIL)
-            .env("TIFFIN_OPERATOR_PASSWORD", PASSWORD)
-            .migrated(&database)
-            .await;
+            .env("TIFFIN_OPERATOR_PASSWORD", PASSWORD);
+        for (name, value) in settings {
+            service = service.env(name, *value);
+        }
+        let mut service = service.migrated(&database).await;
         service.start().await;
         Self {
+            stage,
             upstream: Upstream::new(SERVICE, service.address().to_string()),
             gateway: certificates::mesh("gateway").client(),
             service,
@@ -94,6 +103,18 @@ impl World {
 
     pub async fn send(
         &self,
+        method: Method,
+        path: &str,
+        caller: Option<&Caller>,
+        key: Option<&str>,
+        body: impl Into<Bytes>,
+    ) -> Answer {
+        self.send_to(&self.upstream, method, path, caller, key, body).await
+    }
+
+    async fn send_to(
+        &self,
+        upstream: &Upstream,
         method: Method,
         path: &str,
         caller: Option<&Caller>,
@@ -111,7 +132,7 @@ impl World {
         if let Some(caller) = caller {
             caller.write(request.headers_mut());
         }
-        let answer = self.gateway.request(&self.upstream, request).await.expect("an answer");
+        let answer = self.gateway.request(upstream, request).await.expect("an answer");
         let (head, body) = answer.into_parts();
         Answer {
             status: head.status.as_u16(),
@@ -149,8 +170,14 @@ impl World {
     }
 
     pub async fn login(&self, email: &str, password: &str) -> Answer {
+        self.login_at(&self.upstream, email, password).await
+    }
+
+    /// At another replica.
+    pub async fn login_at(&self, upstream: &Upstream, email: &str, password: &str) -> Answer {
         let body = json!({ "email": email, "password": password }).to_string();
-        self.send(Method::POST, "/sessions", None, None, body).await
+        self.send_to(upstream, Method::POST, "/sessions", None, None, body)
+            .await
     }
 
     pub async fn refresh(&self, token: &str) -> Answer {
@@ -235,6 +262,7 @@ impl World {
                 "second floor",
                 PASSWORD,
                 "$argon2",
+                "PRIVATE KEY",
             ] {
                 assert!(!told.contains(secret), "{secret} in {told}");
             }

@@ -1,5 +1,12 @@
 //! Verifying: the gateway's half. Keys are fetched, kept through outages of the issuer, and
 //! fetched at once when a token names one that is not known yet.
+//!
+//! Two promises meet here: the issuer is asked at most once in [`FETCH_SPACING`], and a new key
+//! works at once. They hold together because a key is published long before it signs, so that the
+//! regular refresh has brought it when its first token arrives. Whoever invents key ids can use up
+//! the next fetch, but every fetch brings all keys: under such an attack ours are at most one
+//! spacing old instead of one refresh. Only a key that signs within a spacing of being published,
+//! as after a withdrawal without a successor, can be refused for as long as that.
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
@@ -24,10 +31,12 @@ use super::{Claims, LIFETIME_MAX, Payload, Refused, TYP};
 const LEEWAY: Duration = Duration::from_secs(5);
 /// A key that is withdrawn is refused everywhere after this.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(60);
-/// How soon an issuer that did not answer is asked again.
-const RETRY_INTERVAL: Duration = Duration::from_secs(2);
-/// Unknown key ids cost the issuer at most one request in this time, however many are invented.
-const FETCH_SPACING: Duration = Duration::from_secs(1);
+/// The issuer is asked at most once in this time, whatever the reason: a refresh, a try after a
+/// failed one, or key ids that nobody knows, however many are invented.
+const FETCH_SPACING: Duration = Duration::from_secs(10);
+/// Until the first keys are there nobody comes in at all, so it is tried sooner: after this, then
+/// after twice as long each time, up to the spacing.
+const FIRST_RETRY: Duration = Duration::from_millis(250);
 /// A fetch that takes longer has failed; it holds up the requests that wait for it.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longer texts are not our tokens: a kitchen with fifty points stays below half of it.
@@ -49,8 +58,18 @@ struct Inner {
     fetch: Box<Fetch>,
     validation: Validation,
     keys: ArcSwap<HashMap<String, DecodingKey>>,
-    fetched: Mutex<Option<Instant>>,
+    asked: Mutex<Asked>,
     verified: moka::sync::Cache<Fingerprint, Claims>,
+}
+
+/// When the issuer was asked, and when it is to be asked again.
+struct Asked {
+    /// Not sooner, whatever the reason.
+    not_before: Instant,
+    /// At the latest.
+    refresh_at: Instant,
+    /// The wait after a failure while no key is known.
+    first_retry: Duration,
 }
 
 impl Verifier {
@@ -81,7 +100,11 @@ impl Verifier {
             fetch: Box::new(fetch),
             validation,
             keys: ArcSwap::default(),
-            fetched: Mutex::new(None),
+            asked: Mutex::new(Asked {
+                not_before: Instant::now(),
+                refresh_at: Instant::now(),
+                first_retry: FIRST_RETRY,
+            }),
             verified,
         };
         Self { inner: Arc::new(inner) }
@@ -90,14 +113,17 @@ impl Verifier {
     /// Keeps the keys fresh until the shutdown.
     pub async fn run(&self, shutdown: Shutdown) {
         loop {
-            let next = if self.refresh().await {
-                REFRESH_INTERVAL
-            } else {
-                RETRY_INTERVAL
+            let refresh_at = {
+                let mut asked = self.inner.asked.lock().await;
+                // A token with an unknown key may have had them fetched meanwhile.
+                if asked.refresh_at <= Instant::now() {
+                    self.inner.ask(&mut asked).await;
+                }
+                asked.refresh_at
             };
             tokio::select! {
                 () = shutdown.triggered() => return,
-                () = tokio::time::sleep(next) => {}
+                () = tokio::time::sleep_until(refresh_at) => {}
             }
         }
     }
@@ -123,13 +149,6 @@ impl Verifier {
         Ok(claims)
     }
 
-    /// Fetches the keys, and says whether that succeeded. What was known stays when it fails.
-    async fn refresh(&self) -> bool {
-        let mut fetched = self.inner.fetched.lock().await;
-        *fetched = Some(Instant::now());
-        self.inner.fetch_keys().await
-    }
-
     async fn key_for(&self, token: &str) -> Result<DecodingKey, Refused> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| Refused::Invalid)?;
         let is_access_token = header.typ.as_deref().is_some_and(|typ| typ.eq_ignore_ascii_case(TYP));
@@ -143,16 +162,15 @@ impl Verifier {
         self.fetch_for(&kid).await
     }
 
-    /// Asks the issuer for a key that is not known, unless it was asked a moment ago.
+    /// Asks the issuer for a key that is not known, unless it was asked within the spacing.
     async fn fetch_for(&self, kid: &str) -> Result<DecodingKey, Refused> {
-        let mut fetched = self.inner.fetched.lock().await;
+        let mut asked = self.inner.asked.lock().await;
         // Whoever held the lock may have fetched it.
         if let Some(key) = self.inner.keys.load().get(kid) {
             return Ok(key.clone());
         }
-        if fetched.is_none_or(|at| at.elapsed() >= FETCH_SPACING) {
-            *fetched = Some(Instant::now());
-            self.inner.fetch_keys().await;
+        if asked.not_before <= Instant::now() {
+            self.inner.ask(&mut asked).await;
         }
         let keys = self.inner.keys.load();
         let unknown = if keys.is_empty() {
@@ -165,6 +183,22 @@ impl Verifier {
 }
 
 impl Inner {
+    /// Fetches the keys; what was known stays when that fails.
+    async fn ask(&self, asked: &mut Asked) {
+        let at = Instant::now();
+        // Said before it is done: a caller that gives up in the middle must not let the next one in at once.
+        asked.not_before = at + FETCH_SPACING;
+        asked.refresh_at = asked.not_before;
+        if self.fetch_keys().await {
+            asked.refresh_at = at + REFRESH_INTERVAL;
+        } else if self.keys.load().is_empty() {
+            asked.not_before = at + asked.first_retry;
+            asked.refresh_at = asked.not_before;
+            asked.first_retry = (asked.first_retry * 2).min(FETCH_SPACING);
+        }
+    }
+
+    /// Whether it succeeded.
     async fn fetch_keys(&self) -> bool {
         let answer = tokio::time::timeout(FETCH_TIMEOUT, (self.fetch)()).await;
         let keys = match answer {

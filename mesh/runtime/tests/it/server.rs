@@ -328,3 +328,23 @@ async fn what_comes_too_late_is_not_begun() {
     assert!(told.try_recv().is_err(), "nothing was begun");
     server.end().await;
 }
+
+#[tokio::test]
+async fn a_connection_that_is_old_answers_once_more_and_takes_no_further_request() {
+    let limits = Limits {
+        age: SHORT,
+        ..Limits::default()
+    };
+    let server = start(Router::new().route("/", get(async || "hello")), limits).await;
+    let request = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+    let mut stream = server.send(request).await;
+    let young = read_head(&mut stream).await;
+    assert!(!young.to_lowercase().contains("connection: close"), "{young}");
+    tokio::time::sleep(SHORT).await;
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let old = read_head(&mut stream).await;
+    assert!(old.starts_with("HTTP/1.1 200"), "{old}");
+    assert!(old.to_lowercase().contains("connection: close"), "{old}");
+    assert_eq!(read_head(&mut stream).await, "", "and it is closed");
+    server.end().await;
+}

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use mesh_contracts::api::{
     Accept, Address, ChangePoint, HandOver, Nothing, Override, Payment, PlaceOrder, Quantity, Receipt, Register,
-    RegisterStaff, Registered, SetLine, StockAmount, StockQuantity, WithReason,
+    RegisterStaff, Registered, SetLine, SigningKey, StockAmount, StockQuantity, WithReason,
 };
 use mesh_contracts::geo::Country;
 use mesh_contracts::id::{
@@ -222,6 +222,24 @@ impl Person {
             key,
         )
         .await
+    }
+
+    /// The keys that sign tokens.
+    pub async fn signing_keys(&self) -> Result<Vec<SigningKey>, Failure> {
+        let call = Call::get("/v1/ops/signing-keys");
+        parsed(&call, self.send(call.clone()).await?)
+    }
+
+    /// Lets the next key sign; all of them afterwards.
+    pub async fn retire_key(&self, kid: &str) -> Result<Vec<SigningKey>, Failure> {
+        let call = Call::post(format!("/v1/ops/signing-keys/{kid}/retire"), &Nothing {});
+        parsed(&call, self.send(call.clone()).await?)
+    }
+
+    /// Takes a key away with everything it signed; all that are left.
+    pub async fn withdraw_key(&self, kid: &str) -> Result<Vec<SigningKey>, Failure> {
+        let call = Call::delete(format!("/v1/ops/signing-keys/{kid}"));
+        parsed(&call, self.send(call.clone()).await?)
     }
 
     /// Ends an order.

@@ -56,7 +56,7 @@ async fn signing_keys() -> Vec<SigningKey> {
         .database_url(user_master)
         .expect("every master has a database");
     let mut database = PgConnection::connect(&url).await.expect("its superuser enters");
-    let pems: Vec<String> = sqlx::query_scalar("select pem from signing_keys order by created_at desc")
+    let pems: Vec<String> = sqlx::query_scalar("select pem from signing_keys order by signs_from")
         .fetch_all(&mut database)
         .await
         .expect("keys");
