@@ -24,6 +24,7 @@ use mesh_identity::{Client, ClientError, Upstream};
 use mesh_local::running::Running;
 use mesh_runtime::headers;
 
+pub(crate) use call::version_of;
 pub use call::{Call, Failure, Refusal, Reply};
 pub use courier::Job;
 pub use history::History;

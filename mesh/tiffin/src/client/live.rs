@@ -16,9 +16,10 @@ use uuid::Uuid;
 
 use super::history::Heard;
 use super::{Call, Failure, Person, Refusal};
-use parse::Parser;
 
 pub use mesh_contracts::live::Happened;
+
+pub(crate) use parse::Parser;
 
 /// Two heartbeats and a half: whoever is silent for longer is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(25);

@@ -1,0 +1,123 @@
+//! Calls at a fixed rate, whoever is slow.
+//!
+//! Latency counts from when a call was meant to be sent, so that a stall is not hidden by calls that were never sent.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Result;
+use futures::future::join_all;
+use hdrhistogram::Histogram;
+use tokio::time::Instant;
+
+/// Latencies up to a minute, to three digits.
+const LATENCY_MAX_US: u64 = 60_000_000;
+
+/// The first call is this far ahead, so that none is late because the clock was looked at before.
+const HEAD_START: Duration = Duration::from_millis(100);
+
+/// What came of many calls.
+pub(super) struct Outcome {
+    /// Calls sent.
+    pub sent: u64,
+    /// Why, and how many, that did not succeed.
+    pub errors: BTreeMap<String, u64>,
+    /// From the intended start to the end, of all that succeeded.
+    pub latency: Latency,
+}
+
+/// How long things took. Microseconds inside, milliseconds outside.
+#[derive(Debug, Clone)]
+pub(super) struct Latency(Histogram<u64>);
+
+impl Latency {
+    pub(super) fn new() -> Self {
+        Self(Histogram::new_with_max(LATENCY_MAX_US, 3).expect("the bounds are constants"))
+    }
+
+    pub(super) fn record(&mut self, took: Duration) {
+        self.0
+            .saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// Milliseconds in which this part of them was done, from 0 to 1.
+    pub(super) fn ms(&self, part: f64) -> f64 {
+        self.0.value_at_quantile(part) as f64 / 1_000.0
+    }
+}
+
+impl Outcome {
+    pub(super) fn failed(&self) -> u64 {
+        self.errors.values().sum()
+    }
+}
+
+/// Starts so many calls evenly over this time, and waits for all of them.
+pub(super) async fn evenly<F>(total: usize, span: Duration, mut call: impl FnMut(usize) -> F) -> Result<Outcome>
+where
+    F: Future<Output = Result<()>> + Send + 'static,
+{
+    let first_at = Instant::now() + HEAD_START;
+    let mut under_way = Vec::with_capacity(total);
+    for nth in 0..total {
+        let intended = first_at + span.mul_f64(nth as f64 / total as f64);
+        tokio::time::sleep_until(intended).await;
+        let call = call(nth);
+        under_way.push(tokio::spawn(async move {
+            let result = call.await;
+            (result, intended.elapsed())
+        }));
+    }
+    let mut outcome = Outcome {
+        sent: total as u64,
+        errors: BTreeMap::new(),
+        latency: Latency::new(),
+    };
+    for ended in join_all(under_way).await {
+        match ended? {
+            (Ok(()), took) => outcome.latency.record(took),
+            (Err(err), _) => *outcome.errors.entry(err.to_string()).or_default() += 1,
+        }
+    }
+    Ok(outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_in_milliseconds() {
+        let mut latency = Latency::new();
+        for ms in 1..=100 {
+            latency.record(Duration::from_millis(ms));
+        }
+        assert_eq!(latency.count(), 100);
+        assert!((latency.ms(0.5) - 50.0).abs() < 0.1);
+        assert!((latency.ms(0.99) - 99.0).abs() < 0.1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stall_counts_for_everyone_who_should_have_been_served_in_it() {
+        let lock = std::sync::Arc::new(tokio::sync::Mutex::new(()));
+        let outcome = evenly(100, Duration::from_secs(1), |nth| {
+            let lock = lock.clone();
+            async move {
+                let _turn = lock.lock().await;
+                if nth == 0 {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                anyhow::ensure!(nth != 99, "the last one fails");
+                Ok(())
+            }
+        });
+        let outcome = outcome.await.expect("it runs");
+        assert_eq!((outcome.sent, outcome.failed(), outcome.latency.count()), (100, 1, 99));
+        // The second was meant to be sent 10 ms after the first and waited 990 ms.
+        assert!((outcome.latency.ms(0.5) - 500.0).abs() < 20.0);
+    }
+}
