@@ -42,18 +42,7 @@ impl Door {
 
     /// Says something under a fresh key.
     pub(super) async fn post(&self, path: &str, token: &str, body: &impl Serialize) -> Result<Response<Bytes>> {
-        self.post_as(path, token, &fresh(), body).await
-    }
-
-    /// Says something under this key.
-    pub(super) async fn post_as(
-        &self,
-        path: &str,
-        token: &str,
-        key: &str,
-        body: &impl Serialize,
-    ) -> Result<Response<Bytes>> {
-        let request = request(Method::POST, path, token).header(IDEMPOTENCY_KEY, key);
+        let request = request(Method::POST, path, token).header(IDEMPOTENCY_KEY, fresh());
         self.send(json(request, body)?).await
     }
 
@@ -62,14 +51,19 @@ impl Door {
         self.send(json(request(Method::PUT, path, token), body)?).await
     }
 
-    pub(super) async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>> {
-        let answer = self.client.request_within(&self.upstream, request, TIMEOUT).await?;
+    async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>> {
+        let answer = self.try_send(request).await?;
         if answer.status().is_success() {
             return Ok(answer);
         }
         let problem: serde_json::Value = serde_json::from_slice(answer.body()).unwrap_or_default();
         let kind = problem["type"].as_str().and_then(|kind| kind.rsplit('/').next());
         anyhow::bail!("{} {}", answer.status().as_u16(), kind.unwrap_or_default())
+    }
+
+    /// As it is, whatever the answer.
+    pub(super) async fn try_send(&self, request: Request<Bytes>) -> Result<Response<Bytes>> {
+        Ok(self.client.request_within(&self.upstream, request, TIMEOUT).await?)
     }
 
     /// Opens a live stream, on a connection of its own.

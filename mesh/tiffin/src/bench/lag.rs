@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use mesh_contracts::order::Kind;
 use mesh_local::running::Running;
 
-use super::door::{Door, fresh};
+use super::door::Door;
 use super::load::{LUNCH, Ready, customers, place_order};
 use super::pace::{Latency, evenly};
 use super::people::People;
@@ -96,8 +96,11 @@ async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Ro
         let orders = (rate * span.as_secs_f64()).ceil() as usize;
         let ready = customers(running, (&door, &people, &shop), orders, steps).await?;
         steps.step("opening a live stream at every food point");
-        let points = shop.points.iter().map(|point| format!("/v1/food-points/{point}/live"));
-        let clients = Watch::streams(&door, points, &people.operator()).await?;
+        let (clients, operator) = (Watch::none(), people.operator());
+        for point in &shop.points {
+            let path = format!("/v1/food-points/{point}/live");
+            clients.follow(&door, &path, &operator).await?;
+        }
         let redis = Watch::redis(running).await?;
         // What was still under way from the setup does not count.
         redis.seen.quiet().await;
@@ -131,7 +134,7 @@ async fn ordering(door: &Door, ready: Vec<Ready>, span: Duration) -> Result<(u64
         let (door, customer) = (door.clone(), customers.next());
         async move {
             if let Some(customer) = customer {
-                place_order(&door, &customer, Kind::Delivery, &fresh()).await?;
+                place_order(&door, &customer, Kind::Delivery).await?;
             }
             Ok(())
         }

@@ -1,8 +1,11 @@
 //! Customers with filled baskets, and what it is to order for one of them.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context as _, Result};
+use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use http::header;
+use http::{Response, header};
 use mesh_contracts::api::{Payment, PlaceOrder, Quantity, Receipt, SetLine};
 use mesh_contracts::id::{AddressId, FoodPointId, OrderId, UserId};
 use mesh_contracts::order::{Kind, Method};
@@ -11,7 +14,7 @@ use mesh_local::running::Running;
 
 use super::door::Door;
 use super::people::{People, enroll};
-use super::shop::{AT_ONCE, Plan, Shop, place};
+use super::shop::{self, AT_ONCE, Plan, Shop};
 use crate::client::version_of;
 use crate::say::Steps;
 
@@ -25,6 +28,12 @@ pub(super) const LUNCH: Plan = Plan {
     prep_minutes: 5,
 };
 
+/// What everybody orders.
+const PORTIONS: u32 = 2;
+
+/// Half of a token's life.
+const RENEW_AFTER: Duration = Duration::from_secs(300);
+
 /// The card that always works.
 const CARD: &str = "pm_card_visa";
 
@@ -33,6 +42,7 @@ const CARD: &str = "pm_card_visa";
 pub(super) struct Ready {
     pub id: UserId,
     pub token: String,
+    signed_in: Instant,
     address: AddressId,
     basket_version: u64,
     /// Where a customer would collect it.
@@ -47,7 +57,7 @@ pub(super) async fn customers(
     steps: &Steps,
 ) -> Result<Vec<Ready>> {
     steps.step(&format!("opening {count} accounts"));
-    let homes = (0..count).map(|nth| place(nth % shop.points.len())).collect();
+    let homes = (0..count).map(|nth| shop::place(nth % shop.points.len())).collect();
     let enrolled = enroll(running, Role::Customer, homes).await?;
     steps.count("filling their baskets", count);
     stream::iter(enrolled.into_iter().enumerate())
@@ -55,11 +65,12 @@ pub(super) async fn customers(
             let mut ready = Ready {
                 id: person.id,
                 token: people.token(&person.id, Role::Customer),
+                signed_in: Instant::now(),
                 address: person.address,
                 basket_version: 0,
                 point: shop.points[nth % shop.points.len()],
             };
-            fill(door, shop, &mut ready).await?;
+            set_line(door, shop, &mut ready, PORTIONS).await?;
             steps.one_more();
             anyhow::Ok(ready)
         })
@@ -69,10 +80,20 @@ pub(super) async fn customers(
         .context("filling the baskets")
 }
 
-/// The basket for the next order.
-pub(super) async fn fill(door: &Door, shop: &Shop, customer: &mut Ready) -> Result<()> {
+impl Ready {
+    /// A new token, unless the old one is good for some minutes.
+    pub(super) fn renew(&mut self, people: &People) {
+        if self.signed_in.elapsed() > RENEW_AFTER {
+            self.token = people.token(&self.id, Role::Customer);
+            self.signed_in = Instant::now();
+        }
+    }
+}
+
+/// So many in the basket, for the next order.
+pub(super) async fn set_line(door: &Door, shop: &Shop, customer: &mut Ready, quantity: u32) -> Result<Response<Bytes>> {
     let line = SetLine {
-        quantity: Quantity::new(2).context("within its bounds")?,
+        quantity: Quantity::new(quantity).context("within its bounds")?,
         country: shop.country,
         options: Vec::new(),
     };
@@ -80,11 +101,18 @@ pub(super) async fn fill(door: &Door, shop: &Shop, customer: &mut Ready) -> Resu
     let answer = door.put(&path, &customer.token, &line).await?;
     let tag = answer.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok());
     customer.basket_version = tag.and_then(version_of).context("a basket has a version")?;
-    Ok(())
+    Ok(answer)
 }
 
 /// Orders what is in the basket.
-pub(super) async fn place_order(door: &Door, customer: &Ready, kind: Kind, key: &str) -> Result<OrderId> {
+pub(super) async fn place_order(door: &Door, customer: &Ready, kind: Kind) -> Result<OrderId> {
+    let answer = place(door, customer, kind).await?;
+    let receipt: Receipt = serde_json::from_slice(answer.body())?;
+    Ok(receipt.id.parse()?)
+}
+
+/// The same, with all of the answer.
+pub(super) async fn place(door: &Door, customer: &Ready, kind: Kind) -> Result<Response<Bytes>> {
     let is_delivery = kind == Kind::Delivery;
     let order = PlaceOrder {
         basket_version: customer.basket_version,
@@ -96,7 +124,5 @@ pub(super) async fn place_order(door: &Door, customer: &Ready, kind: Kind, key: 
             token: Some(CARD.to_owned()),
         },
     };
-    let answer = door.post_as("/v1/orders", &customer.token, key, &order).await?;
-    let receipt: Receipt = serde_json::from_slice(answer.body())?;
-    Ok(receipt.id.parse()?)
+    door.post("/v1/orders", &customer.token, &order).await
 }

@@ -13,7 +13,7 @@ use mesh_local::running::Running;
 use mesh_local::services::SERVICES;
 
 use super::cpu::{Cpu, Share};
-use super::door::{Door, fresh};
+use super::door::Door;
 use super::insert::{CLIENTS, checkpoint, migrated, one_row_per_statement};
 use super::load::{LUNCH, Ready, customers, place_order};
 use super::memory::{self, Memory};
@@ -121,7 +121,7 @@ async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Measur
         let (door, customer) = (door.clone(), ready.next());
         async move {
             if let Some(customer) = customer {
-                place_order(&door, &customer, Kind::Delivery, &fresh()).await?;
+                place_order(&door, &customer, Kind::Delivery).await?;
             }
             Ok(())
         }
@@ -150,7 +150,7 @@ async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Measur
 async fn most(door: &Door, customers: Vec<Ready>) -> Result<f64> {
     let (count, started) = (customers.len(), Instant::now());
     stream::iter(customers)
-        .map(async |customer| place_order(door, &customer, Kind::Delivery, &fresh()).await)
+        .map(async |customer| place_order(door, &customer, Kind::Delivery).await)
         .buffer_unordered(CALLERS)
         .try_for_each(async |_| Ok(()))
         .await

@@ -40,6 +40,10 @@ impl Latency {
             .saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
+    pub(super) fn add(&mut self, other: &Self) {
+        self.0.add(&other.0).expect("both have the same bounds");
+    }
+
     pub(super) fn count(&self) -> u64 {
         self.0.len()
     }

@@ -4,6 +4,7 @@
 //! document in the same step that writes it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -41,7 +42,13 @@ pub(super) struct Seen(Arc<Mutex<Vec<(Key, Timestamp)>>>);
 /// Ends what fills it when dropped.
 pub(super) struct Watch {
     pub seen: Seen,
-    tasks: Vec<JoinHandle<()>>,
+    followed: Mutex<Vec<Followed>>,
+}
+
+struct Followed {
+    task: JoinHandle<()>,
+    /// Microseconds of the wall clock.
+    heard_at: Arc<AtomicI64>,
 }
 
 /// As much of an entry as names the event.
@@ -111,37 +118,60 @@ impl Watch {
                 }
             }
         });
-        Ok(Self {
+        let watch = Self {
             seen,
-            tasks: vec![task],
-        })
+            followed: Mutex::default(),
+        };
+        watch.keep(task, Arc::default());
+        Ok(watch)
     }
 
-    /// Every event on these live streams, each over a connection of its own.
-    pub(super) async fn streams(door: &Door, paths: impl IntoIterator<Item = String>, token: &str) -> Result<Self> {
-        let seen = Seen::default();
-        let mut tasks = Vec::new();
-        for path in paths {
-            let body = door.open(&path, token).await.context("opening a live stream")?;
-            tasks.push(tokio::spawn(follow(body.into_body(), seen.clone())));
+    /// Nothing yet.
+    pub(super) fn none() -> Self {
+        Self {
+            seen: Seen::default(),
+            followed: Mutex::default(),
         }
-        Ok(Self { seen, tasks })
+    }
+
+    /// Every event on this live stream, over a connection of its own.
+    pub(super) async fn follow(&self, door: &Door, path: &str, token: &str) -> Result<()> {
+        let body = door.open(path, token).await.context("opening a live stream")?;
+        let heard_at = Arc::default();
+        let task = tokio::spawn(follow(body.into_body(), self.seen.clone(), Arc::clone(&heard_at)));
+        self.keep(task, heard_at);
+        Ok(())
+    }
+
+    /// How many of the streams gave as much as a heartbeat lately.
+    pub(super) fn heard_within(&self, span: Duration) -> usize {
+        let since = Timestamp::now().as_microsecond() - i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+        let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        let heard = followed
+            .iter()
+            .filter(|followed| followed.heard_at.load(Ordering::Relaxed) >= since);
+        heard.count()
+    }
+
+    fn keep(&self, task: JoinHandle<()>, heard_at: Arc<AtomicI64>) {
+        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        followed.push(Followed { task, heard_at });
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
+        let followed = self.followed.get_mut().unwrap_or_else(PoisonError::into_inner);
+        followed.iter().for_each(|followed| followed.task.abort());
     }
 }
 
 /// Notes events until the stream ends.
-pub(super) async fn follow(mut body: Incoming, seen: Seen) {
+async fn follow(mut body: Incoming, seen: Seen, heard_at: Arc<AtomicI64>) {
     let mut parser = Parser::default();
     while let Some(Ok(frame)) = body.frame().await {
         let at = Timestamp::now();
+        heard_at.store(at.as_microsecond(), Ordering::Relaxed);
         let Ok(bytes) = frame.into_data() else { continue };
         parser.feed(&bytes);
         while let Some(message) = parser.next() {
@@ -156,6 +186,10 @@ pub(super) async fn follow(mut body: Incoming, seen: Seen) {
 pub(super) struct Commits(HashMap<Key, Timestamp>);
 
 impl Commits {
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// Of orders, from this instant on.
     pub(super) async fn since(running: &Running, since: Timestamp) -> Result<Self> {
         let mut connection = PgConnection::connect(&database(running, MASTER)?).await?;
