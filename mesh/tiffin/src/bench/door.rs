@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use bytes::Bytes;
 use http::{Method, Request, Response, header};
-use hyper::body::Incoming;
+use mesh_identity::client::Streamed;
 use mesh_identity::{Client, Upstream};
 use mesh_local::running::Running;
 use mesh_runtime::headers::IDEMPOTENCY_KEY;
@@ -67,7 +67,7 @@ impl Door {
     }
 
     /// Opens a live stream, on a connection of its own.
-    pub(super) async fn open(&self, path: &str, token: &str) -> Result<Response<Incoming>> {
+    pub(super) async fn open(&self, path: &str, token: &str) -> Result<Response<Streamed>> {
         let request = request(Method::GET, path, token).body(Bytes::new())?;
         let answer = self.client.stream(&self.upstream, request).await?;
         anyhow::ensure!(answer.status().is_success(), "{}", answer.status().as_u16());

@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use futures::StreamExt as _;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use jiff::Timestamp;
+use mesh_identity::client::Streamed;
 use mesh_local::running::Running;
 use serde::Deserialize;
 use sqlx::{Connection as _, PgConnection};
@@ -167,7 +167,7 @@ impl Drop for Watch {
 }
 
 /// Notes events until the stream ends.
-async fn follow(mut body: Incoming, seen: Seen, heard_at: Arc<AtomicI64>) {
+async fn follow(mut body: Streamed, seen: Seen, heard_at: Arc<AtomicI64>) {
     let mut parser = Parser::default();
     while let Some(Ok(frame)) = body.frame().await {
         let at = Timestamp::now();
