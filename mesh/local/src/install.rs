@@ -166,6 +166,23 @@ impl Machine {
             .context("chromium and chromedriver are missing: on Debian, sudo apt-get install chromium chromium-driver")
     }
 
+    /// nginx, after installing it if it is missing; no platform needs it, only a bench compares with it.
+    ///
+    /// Fails with what to install, if it cannot be installed from here.
+    pub fn nginx(mut self, progress: &Progress) -> Result<PathBuf> {
+        // `-v` tells the version on standard error, and any does.
+        let find = |machine: &Self| {
+            let mut places = machine.folders.iter().map(|folder| folder.join("nginx"));
+            places.find(|path| path.is_file())
+        };
+        if self.apt && find(&self).is_none() {
+            let _alone = self.lock()?;
+            apt_install(&["nginx-light"], progress)?;
+            self.folders = folders();
+        }
+        find(&self).context("nginx is missing: on Debian, sudo apt-get install nginx-light")
+    }
+
     fn find_browser(&self) -> Option<Browser> {
         Some(Browser {
             chromium: self.find("chromium", ANY_VERSION)?,

@@ -4,9 +4,11 @@
 
 pub mod append;
 pub mod lag;
+pub mod lifecycle;
 pub mod live;
 pub mod order;
 pub mod positions;
+pub mod read;
 pub mod rebuild;
 pub mod tokens;
 
@@ -15,6 +17,7 @@ mod door;
 mod insert;
 mod load;
 mod memory;
+mod nginx;
 mod pace;
 mod people;
 mod plain;
@@ -58,12 +61,16 @@ enum What {
     Append(append::Args),
     /// From a commit to Redis and to a client's live stream, against the bus alone.
     Lag(lag::Args),
+    /// Whole orders, from the customer to the door, with all services.
+    Lifecycle(lifecycle::Args),
     /// Thousands of idle live streams: memory for each, and that all of them hear what happens then.
     Live(live::Args),
     /// Orders through the gateway: latency, errors, the way to Redis, and memory.
     Order(order::Args),
     /// Couriers who say every four seconds where they are.
     Positions(positions::Args),
+    /// One order and the order page, against nginx and Redis.
+    Read(read::Args),
     /// A view filled anew: events per second of one core of its service, against reading them from PostgreSQL.
     Rebuild(rebuild::Args),
     /// Reads that bring a token while what is shown lags: none may be older.
@@ -78,9 +85,11 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     match args.what {
         What::Append(args) => append::run(args).await,
         What::Lag(args) => lag::run(args).await,
+        What::Lifecycle(args) => lifecycle::run(args).await,
         What::Live(args) => live::run(args).await,
         What::Order(args) => order::run(args).await,
         What::Positions(args) => positions::run(args).await,
+        What::Read(args) => read::run(args).await,
         What::Rebuild(args) => rebuild::run(args).await,
         What::Tokens(args) => tokens::run(args).await,
     }

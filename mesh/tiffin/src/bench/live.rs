@@ -79,7 +79,7 @@ pub struct Args {
 
 pub async fn run(args: Args) -> Result<ExitCode> {
     // What is started inherits it.
-    allow_descriptors(u64::from(args.clients) * DESCRIPTORS_EACH + DESCRIPTORS_BESIDE)?;
+    allow_descriptors(args.clients)?;
     let steps = Steps::new();
     let rows = on_own_platform(&args.data_dir, &steps, async |running| {
         measure(&args, running, &steps).await
@@ -89,7 +89,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 }
 
 /// Raises the limit of open files, the hard one too where that is allowed.
-fn allow_descriptors(needed: u64) -> Result<()> {
+pub(super) fn allow_descriptors(clients: u32) -> Result<()> {
+    let needed = u64::from(clients) * DESCRIPTORS_EACH + DESCRIPTORS_BESIDE;
     let limits = getrlimit(Resource::Nofile);
     let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= needed);
     let maximum = if enough(limits.maximum) {
@@ -123,39 +124,14 @@ async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Ro
     let clients = args.clients as usize;
     let ready = customers(running, (&door, &people, &shop), clients, steps).await?;
     steps.count("ordering", clients);
-    let orders: Vec<(Ready, OrderId)> = stream::iter(ready)
-        .map(|customer| {
-            let door = &door;
-            async move {
-                let order = place_order(door, &customer, Kind::PickUp).await?;
-                steps.one_more();
-                anyhow::Ok((customer, order))
-            }
-        })
-        .buffered(AT_ONCE)
-        .try_collect()
-        .await?;
+    let orders = order_each(&door, ready, steps).await?;
     let redis = Watch::redis(running).await?;
     redis.seen.quiet().await;
     drop(redis);
 
     let before = resident_kib(running);
     steps.count("opening live streams", clients);
-    let everyone = Watch::none();
-    stream::iter(&orders)
-        .map(async |(customer, order)| {
-            // Setting up takes longer than a token lives.
-            let token = people.token(&customer.id, Role::Customer);
-            everyone
-                .follow(&door, &format!("/v1/orders/{order}/live"), &token)
-                .await?;
-            steps.one_more();
-            anyhow::Ok(())
-        })
-        .buffer_unordered(OPENING)
-        .try_collect::<()>()
-        .await
-        .context("opening the live streams")?;
+    let everyone = follow_own(&door, &people, &orders, steps).await?;
     steps.step("waiting for two heartbeats");
     tokio::time::sleep(HEARTBEATS).await;
     let alive = everyone.heard_within(HEARTBEATS);
@@ -230,6 +206,45 @@ async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Ro
         });
     }
     Ok(rows)
+}
+
+/// Everybody orders something to be picked up.
+pub(super) async fn order_each(door: &Door, ready: Vec<Ready>, steps: &Steps) -> Result<Vec<(Ready, OrderId)>> {
+    stream::iter(ready)
+        .map(|customer| async move {
+            let order = place_order(door, &customer, Kind::PickUp).await?;
+            steps.one_more();
+            anyhow::Ok((customer, order))
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await
+        .context("ordering")
+}
+
+/// Everybody follows the own order.
+pub(super) async fn follow_own(
+    door: &Door,
+    people: &People,
+    orders: &[(Ready, OrderId)],
+    steps: &Steps,
+) -> Result<Watch> {
+    let everyone = Watch::none();
+    stream::iter(orders)
+        .map(async |(customer, order)| {
+            // Setting up takes longer than a token lives.
+            let token = people.token(&customer.id, Role::Customer);
+            everyone
+                .follow(door, &format!("/v1/orders/{order}/live"), &token)
+                .await?;
+            steps.one_more();
+            anyhow::Ok(())
+        })
+        .buffer_unordered(OPENING)
+        .try_collect::<()>()
+        .await
+        .context("opening the live streams")?;
+    Ok(everyone)
 }
 
 fn resident_kib(running: &Running) -> BTreeMap<String, f64> {

@@ -1,14 +1,18 @@
-//! Calls at a fixed rate, whoever is slow.
+//! Calls at a fixed rate, whoever is slow; and as many as there can be.
 //!
 //! Latency counts from when a call was meant to be sent, so that a stall is not hidden by calls that were never sent.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
-use futures::future::join_all;
+use futures::future::{BoxFuture, join_all};
 use hdrhistogram::Histogram;
 use tokio::time::Instant;
+
+use super::insert::Count;
 
 /// Latencies up to a minute, to three digits.
 const LATENCY_MAX_US: u64 = 60_000_000;
@@ -58,6 +62,27 @@ impl Outcome {
     pub(super) fn failed(&self) -> u64 {
         self.errors.values().sum()
     }
+}
+
+/// Something to be done again and again, the nth time with its number.
+pub(super) type Call = Arc<dyn Fn(usize) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+
+/// As often as so many callers get it done who begin anew when they are answered; per second, and how often in all.
+pub(super) async fn most(callers: usize, span: Duration, call: &Call) -> Result<(f64, u64)> {
+    let count = Count::default();
+    let next = Arc::new(AtomicUsize::new(0));
+    let callers = (0..callers).map(|_| {
+        let (count, call, next) = (count.clone(), call.clone(), next.clone());
+        async move {
+            while count.goes_on() {
+                call(next.fetch_add(1, Ordering::Relaxed)).await?;
+                count.more(1);
+            }
+            Ok(())
+        }
+    });
+    let per_s = count.over(span, callers).await?;
+    Ok((per_s, next.load(Ordering::Relaxed) as u64))
 }
 
 /// Starts so many calls evenly over this time, and waits for all of them.

@@ -2,6 +2,7 @@
 //! Over plain HTTP, without anybody's identity.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -20,8 +21,8 @@ use sqlx::postgres::PgPoolOptions;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use super::insert::{CLIENTS, Count, event, insert};
-use super::pace::{Outcome, evenly};
+use super::insert::{CLIENTS, event, insert};
+use super::pace::{Call, Outcome, evenly, most};
 
 /// The service, in this process, and a client of it.
 pub(super) struct Plain {
@@ -54,29 +55,18 @@ impl Plain {
 
     /// The most that 32 callers get, per second.
     pub(super) async fn most(&self, span: Duration) -> Result<f64> {
-        let count = Count::default();
-        let callers = (0..CLIENTS).map(|_| {
-            let (count, call) = (count.clone(), self.caller());
-            async move {
-                while count.goes_on() {
-                    call().await?;
-                    count.more(1);
-                }
-                Ok(())
-            }
-        });
-        count.over(span, callers).await
+        Ok(most(CLIENTS, span, &self.call()).await?.0)
     }
 
     /// So many, evenly over this time.
     pub(super) async fn at_rate(&self, total: usize, span: Duration) -> Result<Outcome> {
-        let call = self.caller();
-        evenly(total, span, |_| call()).await
+        let call = self.call();
+        evenly(total, span, |nth| call(nth)).await
     }
 
-    fn caller(&self) -> impl Fn() -> futures::future::BoxFuture<'static, Result<()>> + Clone + Send + 'static {
+    fn call(&self) -> Call {
         let (client, address) = (self.client.clone(), self.address);
-        move || {
+        Arc::new(move |_| {
             let client = client.clone();
             Box::pin(async move {
                 let body = Full::new(Bytes::from_static(b"{}"));
@@ -86,7 +76,7 @@ impl Plain {
                 answer.into_body().collect().await?;
                 Ok(())
             })
-        }
+        })
     }
 }
 

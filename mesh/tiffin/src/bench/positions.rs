@@ -75,7 +75,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 
 async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Row>> {
     let (door, people) = (Door::of(running)?, People::of(running).await?);
-    let riders = on_shift(running, &door, &people, args.couriers as usize, steps).await?;
+    let riders = on_shift(running, &door, &people, args.couriers as usize, 1, steps).await?;
     // Somebody looks at the map.
     let board = Watch::none();
     board.follow(&door, "/v1/ops/live", &people.operator()).await?;
@@ -100,23 +100,26 @@ async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Ro
     Ok(rows)
 }
 
-/// Couriers at the food points in turn, known to everybody and on shift.
+/// So many couriers at each food point, known to everybody and on shift.
 pub(super) async fn on_shift(
     running: &Running,
     door: &Door,
     people: &People,
-    count: usize,
+    points: usize,
+    each: usize,
     steps: &Steps,
 ) -> Result<Vec<Rider>> {
+    let count = points * each;
     steps.step(&format!("opening {count} accounts of couriers"));
-    let enrolled = enroll(running, Role::Courier, (0..count).map(place).collect()).await?;
+    let homes = (0..count).map(|nth| place(nth % points)).collect();
+    let enrolled = enroll(running, Role::Courier, homes).await?;
     settle::everyone_has_heard(running).await?;
     steps.count("coming on shift", count);
     stream::iter(enrolled.into_iter().enumerate())
         .map(|(nth, someone)| async move {
             let rider = Rider {
                 token: people.token(&someone.id, Role::Courier),
-                at: place(nth).at,
+                at: place(nth % points).at,
                 someone,
             };
             let shift = Shift {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use mesh_identity::client::Streamed;
@@ -25,7 +26,8 @@ use crate::client::live::Parser;
 
 /// Whose events, and where Redis tells of the orders they move.
 const MASTER: &str = "order-master";
-const ORDERS: &str = "order-info:live:order:*";
+const LIVE: &str = "order-info:live:";
+const ORDERS: &str = "order:*";
 
 /// Everything has been shown when nothing new was for so long.
 const QUIET: Duration = Duration::from_secs(2);
@@ -83,11 +85,17 @@ impl Seen {
         }
     }
 
-    /// From the commit on, of those that were committed in time.
+    /// From the commit on, of those that are known to have been committed.
     pub(super) fn lag(&self, commits: &Commits) -> Latency {
+        self.lag_within(commits, Timestamp::MIN, Timestamp::MAX)
+    }
+
+    /// The same, of those that were committed between these instants.
+    pub(super) fn lag_within(&self, commits: &Commits, from: Timestamp, until: Timestamp) -> Latency {
         let mut latency = Latency::new();
         for (key, at) in self.lock().iter() {
-            if let Some(commit) = commits.0.get(key) {
+            let commit = commits.0.get(key).filter(|commit| (from..until).contains(commit));
+            if let Some(commit) = commit {
                 latency.record(Duration::try_from(at.duration_since(*commit)).unwrap_or_default());
             }
         }
@@ -102,26 +110,14 @@ impl Seen {
 impl Watch {
     /// Every event of an order that Redis shows.
     pub(super) async fn redis(running: &Running) -> Result<Self> {
-        let client = redis::Client::open(running.redis()?.admin_url())?;
-        let (mut sink, mut messages) = client.get_async_pubsub().await?.split();
-        sink.psubscribe(ORDERS).await?;
-        let seen = Seen::default();
-        let noted = seen.clone();
+        let mut told = listen(running, ORDERS).await?;
+        let watch = Self::none();
+        let seen = watch.seen.clone();
         let task = tokio::spawn(async move {
-            // The subscription ends with it.
-            let _sink = sink;
-            while let Some(message) = messages.next().await {
-                let at = Timestamp::now();
-                let payload: String = message.get_payload().unwrap_or_default();
-                if let Some((_, text)) = payload.split_once('\n') {
-                    noted.note(text, at);
-                }
+            while let Some(told) = told.next().await {
+                seen.note(&told.text, told.at);
             }
         });
-        let watch = Self {
-            seen,
-            followed: Mutex::default(),
-        };
         watch.keep(task, Arc::default());
         Ok(watch)
     }
@@ -157,6 +153,31 @@ impl Watch {
         let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
         followed.push(Followed { task, heard_at });
     }
+}
+
+/// What Redis told a live topic.
+pub(super) struct Told {
+    pub topic: String,
+    pub text: String,
+    pub at: Timestamp,
+}
+
+/// What Redis tells order-info's live topics of this pattern, from now on.
+pub(super) async fn listen(running: &Running, topics: &str) -> Result<BoxStream<'static, Told>> {
+    let client = redis::Client::open(running.redis()?.admin_url())?;
+    let mut subscription = client.get_async_pubsub().await?;
+    subscription.psubscribe(format!("{LIVE}{topics}")).await?;
+    let told = subscription.into_on_message().filter_map(async |message| {
+        let at = Timestamp::now();
+        let payload: String = message.get_payload().ok()?;
+        let (_, text) = payload.split_once('\n')?;
+        Some(Told {
+            topic: message.get_channel_name().strip_prefix(LIVE)?.to_owned(),
+            text: text.to_owned(),
+            at,
+        })
+    });
+    Ok(told.boxed())
 }
 
 impl Drop for Watch {
