@@ -3,9 +3,11 @@
 //! Numbers mean something for release builds only; ratios within one run mean something everywhere.
 
 pub mod append;
+pub mod growth;
 pub mod lag;
 pub mod lifecycle;
 pub mod live;
+pub mod lunch;
 pub mod order;
 pub mod positions;
 pub mod read;
@@ -59,12 +61,16 @@ pub struct Args {
 enum What {
     /// Events per second into PostgreSQL: group commit against one row per statement.
     Append(append::Args),
+    /// Whether an order costs more when a million are stored.
+    Growth(growth::Args),
     /// From a commit to Redis and to a client's live stream, against the bus alone.
     Lag(lag::Args),
     /// Whole orders, from the customer to the door, with all services.
     Lifecycle(lifecycle::Args),
     /// Thousands of idle live streams: memory for each, and that all of them hear what happens then.
     Live(live::Args),
+    /// A whole chain's lunch, and how much more there could be.
+    Lunch(lunch::Args),
     /// Orders through the gateway: latency, errors, the way to Redis, and memory.
     Order(order::Args),
     /// Couriers who say every four seconds where they are.
@@ -84,9 +90,11 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     }
     match args.what {
         What::Append(args) => append::run(args).await,
+        What::Growth(args) => growth::run(args).await,
         What::Lag(args) => lag::run(args).await,
         What::Lifecycle(args) => lifecycle::run(args).await,
         What::Live(args) => live::run(args).await,
+        What::Lunch(args) => lunch::run(args).await,
         What::Order(args) => order::run(args).await,
         What::Positions(args) => positions::run(args).await,
         What::Read(args) => read::run(args).await,

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use jiff::Timestamp;
-use mesh_contracts::order::Kind;
 use mesh_local::running::Running;
 
 use super::door::Door;
-use super::load::{LUNCH, Ready, customers, place_order};
-use super::pace::{Latency, evenly};
+use super::load::{LUNCH, customers, order_evenly};
+use super::pace::Latency;
 use super::people::People;
 use super::row::{self, Row};
 use super::seen::{Commits, Watch};
@@ -106,8 +105,12 @@ async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Ro
         redis.seen.quiet().await;
         steps.step(&format!("{rate:.0} orders per second for {} s", args.seconds));
         let since = Timestamp::now();
-        let (outcome, wire) = tokio::join!(ordering(&door, ready, span), publish_to_deliver(running, rate, span));
-        let (failed, sent) = outcome?;
+        let (outcome, wire) = tokio::join!(
+            order_evenly(&door, ready, span),
+            publish_to_deliver(running, rate, span)
+        );
+        let outcome = outcome?;
+        let (failed, sent) = (outcome.failed(), outcome.sent);
         ensure!(failed < sent, "no order was answered");
         steps.step("waiting until everything is shown");
         redis.seen.quiet().await;
@@ -125,22 +128,6 @@ async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Ro
         rows.extend(rows_of(rate, &redis, &clients, &wire?));
     }
     Ok(rows)
-}
-
-/// How many orders failed, of how many.
-async fn ordering(door: &Door, ready: Vec<Ready>, span: Duration) -> Result<(u64, u64)> {
-    let mut customers = ready.into_iter();
-    let outcome = evenly(customers.len(), span, |_| {
-        let (door, customer) = (door.clone(), customers.next());
-        async move {
-            if let Some(customer) = customer {
-                place_order(&door, &customer, Kind::Delivery).await?;
-            }
-            Ok(())
-        }
-    })
-    .await?;
-    Ok((outcome.failed(), outcome.sent))
 }
 
 fn rows_of(rate: f64, redis: &Latency, clients: &Latency, wire: &Latency) -> Vec<Row> {

@@ -12,16 +12,15 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use mesh_contracts::api::{Deliver, Nothing};
 use mesh_contracts::id::{CourierId, UserId};
-use mesh_contracts::order::Kind;
 use mesh_contracts::user::Role;
 use mesh_local::running::Running;
 use serde::Deserialize;
 
 use super::cpu::{Cpu, Share};
 use super::door::Door;
-use super::load::{LUNCH, customers, place_order};
+use super::load::{LUNCH, customers, order_evenly};
 use super::order::cpu_rows;
-use super::pace::{Latency, evenly};
+use super::pace::Latency;
 use super::people::People;
 use super::positions::on_shift;
 use super::row::{self, Row};
@@ -121,12 +120,7 @@ async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Ro
         cook: people.token_at(&UserId::new_v7(), Role::Kitchen, &shop.points),
         riders: riders
             .iter()
-            .map(|rider| {
-                (
-                    rider.someone.id.courier(),
-                    people.token(&rider.someone.id, Role::Courier),
-                )
-            })
+            .map(|rider| (rider.id.courier(), people.token(&rider.id, Role::Courier)))
             .collect(),
         ended: Mutex::default(),
     });
@@ -137,17 +131,7 @@ async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Ro
     let span = Duration::from_secs(args.seconds);
     steps.step(&format!("{} orders per second for {} s", args.rate, args.seconds));
     let (since, idle) = (Timestamp::now(), Cpu::of(running.processes()));
-    let mut ready = ready.into_iter();
-    let placed = evenly(orders, span, |_| {
-        let (door, customer) = (door.clone(), ready.next());
-        async move {
-            if let Some(customer) = customer {
-                place_order(&door, &customer, Kind::Delivery).await?;
-            }
-            Ok(())
-        }
-    })
-    .await?;
+    let placed = order_evenly(&door, ready, span).await?;
     steps.step("waiting until everything is at the door");
     crew.all_done(orders - placed.failed() as usize).await;
     redis.seen.quiet().await;

@@ -13,6 +13,7 @@ use mesh_contracts::user::Role;
 use mesh_local::running::Running;
 
 use super::door::Door;
+use super::pace::{Outcome, evenly};
 use super::people::{People, enroll};
 use super::shop::{self, AT_ONCE, Plan, Shop};
 use crate::client::version_of;
@@ -102,6 +103,19 @@ pub(super) async fn set_line(door: &Door, shop: &Shop, customer: &mut Ready, qua
     let tag = answer.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok());
     customer.basket_version = tag.and_then(version_of).context("a basket has a version")?;
     Ok(answer)
+}
+
+/// Everybody has one delivered, evenly over this time.
+pub(super) async fn order_evenly(door: &Door, ready: Vec<Ready>, span: Duration) -> Result<Outcome> {
+    let mut customers = ready.into_iter();
+    evenly(customers.len(), span, |_| {
+        let (door, customer) = (door.clone(), customers.next());
+        async move {
+            let customer = customer.context("one customer for each order")?;
+            place_order(&door, &customer, Kind::Delivery).await.map(drop)
+        }
+    })
+    .await
 }
 
 /// Orders what is in the basket.

@@ -15,9 +15,9 @@ use mesh_local::services::SERVICES;
 use super::cpu::{Cpu, Share};
 use super::door::Door;
 use super::insert::{CLIENTS, checkpoint, migrated, one_row_per_statement};
-use super::load::{LUNCH, Ready, customers, place_order};
+use super::load::{LUNCH, Ready, customers, order_evenly, place_order};
 use super::memory::{self, Memory};
-use super::pace::{Latency, Outcome, evenly};
+use super::pace::{Latency, Outcome};
 use super::people::People;
 use super::plain::Plain;
 use super::row::{self, Row};
@@ -116,17 +116,7 @@ async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Measur
     redis.seen.quiet().await;
     steps.step(&format!("{} orders per second for {} s", args.rate, args.seconds));
     let (since, idle) = (Timestamp::now(), Cpu::of(running.processes()));
-    let mut ready = ready.into_iter();
-    let outcome = evenly(orders, span, |_| {
-        let (door, customer) = (door.clone(), ready.next());
-        async move {
-            if let Some(customer) = customer {
-                place_order(&door, &customer, Kind::Delivery).await?;
-            }
-            Ok(())
-        }
-    })
-    .await?;
+    let outcome = order_evenly(&door, ready, span).await?;
     steps.step("waiting until everything is shown");
     redis.seen.quiet().await;
     let cpu = Cpu::of(running.processes()).since(&idle, outcome.sent);

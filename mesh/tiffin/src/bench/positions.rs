@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use mesh_contracts::api::{Position, Shift};
 use mesh_contracts::geo::Coordinates;
+use mesh_contracts::id::UserId;
 use mesh_contracts::user::Role;
 use mesh_local::running::Running;
 
@@ -16,7 +18,7 @@ use super::cpu::Cpu;
 use super::door::Door;
 use super::order::cpu_rows;
 use super::pace::evenly;
-use super::people::{People, Someone, enroll};
+use super::people::{People, enroll};
 use super::row::{self, Row};
 use super::seen::Watch;
 use super::shop::{AT_ONCE, place};
@@ -25,7 +27,7 @@ use crate::say::{self, Steps};
 use crate::settle;
 
 /// As couriers' phones do.
-const EVERY: Duration = Duration::from_secs(4);
+pub(super) const EVERY: Duration = Duration::from_secs(4);
 
 /// What is said again in four seconds is not worth waiting for longer.
 const P99_MS_MAX: f64 = 1_000.0;
@@ -57,10 +59,9 @@ pub struct Args {
 }
 
 /// A courier on shift.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Rider {
-    pub someone: Someone,
-    pub token: String,
+    pub id: UserId,
     at: Coordinates,
 }
 
@@ -84,7 +85,7 @@ async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Ro
     let rate = total as f64 / span.as_secs_f64();
     steps.step(&format!("{rate:.0} positions per second for {} s", args.seconds));
     let before = Cpu::of(running.processes());
-    let outcome = evenly(total, span, moves(&door, riders)).await?;
+    let outcome = evenly(total, span, moves(&door, &people, &riders)).await?;
     let cpu = Cpu::of(running.processes()).since(&before, outcome.sent);
     for (error, count) in &outcome.errors {
         say::note(format_args!("{count} × {error}"));
@@ -117,19 +118,16 @@ pub(super) async fn on_shift(
     steps.count("coming on shift", count);
     stream::iter(enrolled.into_iter().enumerate())
         .map(|(nth, someone)| async move {
-            let rider = Rider {
-                token: people.token(&someone.id, Role::Courier),
-                at: place(nth % points).at,
-                someone,
-            };
+            let (id, at) = (someone.id, place(nth % points).at);
             let shift = Shift {
                 on: true,
-                at: Some(rider.at),
+                at: Some(at),
                 speed_m_per_min: None,
             };
-            door.put("/v1/couriers/me/shift", &rider.token, &shift).await?;
+            let token = people.token(&id, Role::Courier);
+            door.put("/v1/couriers/me/shift", &token, &shift).await?;
             steps.one_more();
-            anyhow::Ok(rider)
+            anyhow::Ok(Rider { id, at })
         })
         .buffered(AT_ONCE)
         .try_collect()
@@ -140,17 +138,19 @@ pub(super) async fn on_shift(
 /// Each of them in turn moves on a little and says so.
 pub(super) fn moves(
     door: &Door,
-    riders: Vec<Rider>,
-) -> impl FnMut(usize) -> futures::future::BoxFuture<'static, Result<()>> + use<> {
-    let (door, riders) = (door.clone(), Arc::new(riders));
+    people: &People,
+    riders: &[Rider],
+) -> impl FnMut(usize) -> BoxFuture<'static, Result<()>> + use<> {
+    let signed_in = |rider: &Rider| (people.token(&rider.id, Role::Courier), rider.at);
+    let riders: Arc<Vec<_>> = Arc::new(riders.iter().map(signed_in).collect());
+    let door = door.clone();
     move |nth| {
         let (door, riders) = (door.clone(), riders.clone());
         Box::pin(async move {
-            let (rider, round) = (&riders[nth % riders.len()], nth / riders.len());
+            let ((token, at), round) = (&riders[nth % riders.len()], nth / riders.len());
             let north = STEP_E6 * i32::try_from(round % 100)?;
-            let at = Coordinates::new(rider.at.lat_e6 + north, rider.at.lon_e6).context("on earth")?;
-            door.put("/v1/couriers/me/position", &rider.token, &Position { at })
-                .await?;
+            let at = Coordinates::new(at.lat_e6 + north, at.lon_e6).context("on earth")?;
+            door.put("/v1/couriers/me/position", token, &Position { at }).await?;
             Ok(())
         })
     }

@@ -1,7 +1,7 @@
 //! How fast an info service fills a view anew: events a second of one of its cores, beside reading the same events from
 //! Postgres and nothing else.
 
-mod log;
+pub(super) mod log;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
