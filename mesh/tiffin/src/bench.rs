@@ -3,6 +3,7 @@
 //! Numbers mean something for release builds only; ratios within one run mean something everywhere.
 
 pub mod append;
+pub mod gateway;
 pub mod growth;
 pub mod lag;
 pub mod lifecycle;
@@ -61,6 +62,8 @@ pub struct Args {
 enum What {
     /// Events per second into PostgreSQL: group commit against one row per statement.
     Append(append::Args),
+    /// The gateway against Envoy in its place, and against no gateway.
+    Gateway(gateway::Args),
     /// Whether an order costs more when a million are stored.
     Growth(growth::Args),
     /// From a commit to Redis and to a client's live stream, against the bus alone.
@@ -90,6 +93,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     }
     match args.what {
         What::Append(args) => append::run(args).await,
+        What::Gateway(args) => gateway::run(args).await,
         What::Growth(args) => growth::run(args).await,
         What::Lag(args) => lag::run(args).await,
         What::Lifecycle(args) => lifecycle::run(args).await,

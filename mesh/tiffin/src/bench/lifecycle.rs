@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use mesh_contracts::api::{Deliver, Nothing};
-use mesh_contracts::id::{CourierId, UserId};
+use mesh_contracts::id::{CourierId, FoodPointId, UserId};
 use mesh_contracts::user::Role;
 use mesh_local::running::Running;
 use serde::Deserialize;
@@ -73,7 +73,7 @@ pub struct Args {
 /// Kitchens and couriers.
 struct Crew {
     door: Door,
-    cook: String,
+    cooks: HashMap<FoodPointId, String>,
     riders: HashMap<CourierId, String>,
     ended: Mutex<Ended>,
 }
@@ -92,6 +92,13 @@ struct Entry {
     #[serde(rename = "type")]
     event_type: String,
     stream: String,
+    #[serde(default)]
+    data: Data,
+}
+
+#[derive(Default, Deserialize)]
+struct Data {
+    food_point: Option<FoodPointId>,
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
@@ -117,7 +124,11 @@ async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Ro
     let ready = customers(running, (&door, &people, &shop), orders, steps).await?;
     let crew = Arc::new(Crew {
         door: door.clone(),
-        cook: people.token_at(&UserId::new_v7(), Role::Kitchen, &shop.points),
+        cooks: shop
+            .points
+            .iter()
+            .map(|point| (*point, people.token_at(&UserId::new_v7(), Role::Kitchen, &[*point])))
+            .collect(),
         riders: riders
             .iter()
             .map(|rider| (rider.id.courier(), people.token(&rider.id, Role::Courier)))
@@ -161,9 +172,13 @@ impl Crew {
                 (Some(("order", _)), "order.completed") => {
                     crew.note(|ended| &mut ended.completed, entry.stream, told.at)
                 }
-                (Some(("order", _)), "order.assigned") => drop(tokio::spawn(async move {
-                    crew.done("ready", crew.cook(&entry.stream).await);
-                })),
+                (Some(("order", _)), "order.assigned") => {
+                    let cook = entry.data.food_point.and_then(|point| self.cooks.get(&point).cloned());
+                    let Some(token) = cook else { continue };
+                    tokio::spawn(async move {
+                        crew.done("ready", crew.cook(&entry.stream, &token).await);
+                    });
+                }
                 (Some(("courier", courier)), "delivery.offered") => {
                     let courier = courier
                         .parse()
@@ -179,9 +194,9 @@ impl Crew {
         }
     }
 
-    async fn cook(&self, order: &str) -> Result<()> {
+    async fn cook(&self, order: &str, token: &str) -> Result<()> {
         let path = format!("/v1/orders/{order}/ready");
-        self.door.post(&path, &self.cook, &Nothing {}).await?;
+        self.door.post(&path, token, &Nothing {}).await?;
         Ok(())
     }
 

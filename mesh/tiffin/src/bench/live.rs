@@ -47,9 +47,8 @@ const OPENING: usize = 32;
 /// Two heartbeats: by then everyone who is there has heard one.
 const HEARTBEATS: Duration = Duration::from_secs(22);
 
-/// Descriptors beside those of the clients, and for each client in the process that needs the most.
+/// Descriptors beside those of the clients, of which the gateway and this process have one for each.
 const DESCRIPTORS_BESIDE: u64 = 2_000;
-const DESCRIPTORS_EACH: u64 = 2;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -90,7 +89,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 
 /// Raises the limit of open files, the hard one too where that is allowed.
 pub(super) fn allow_descriptors(clients: u32) -> Result<()> {
-    let needed = u64::from(clients) * DESCRIPTORS_EACH + DESCRIPTORS_BESIDE;
+    let needed = u64::from(clients) + DESCRIPTORS_BESIDE;
     let limits = getrlimit(Resource::Nofile);
     let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= needed);
     let maximum = if enough(limits.maximum) {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Result;
 use futures::future::{BoxFuture, join_all};
 use hdrhistogram::Histogram;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::insert::Count;
@@ -19,6 +20,10 @@ const LATENCY_MAX_US: u64 = 60_000_000;
 
 /// The first call is this far ahead, so that none is late because the clock was looked at before.
 const HEAD_START: Duration = Duration::from_millis(100);
+
+/// As many connections as the load has. Whoever finds none free waits, and that counts: with a new one for each, a moment's
+/// stall would be answered with a thousand handshakes, which no crowd of phones does, since theirs are open.
+const IN_FLIGHT_MAX: usize = 120;
 
 /// What came of many calls.
 pub(super) struct Outcome {
@@ -92,12 +97,15 @@ where
 {
     let first_at = Instant::now() + HEAD_START;
     let mut under_way = Vec::with_capacity(total);
+    let connections = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
     for nth in 0..total {
         let intended = first_at + span.mul_f64(nth as f64 / total as f64);
         tokio::time::sleep_until(intended).await;
-        let call = call(nth);
+        let (call, connections) = (call(nth), connections.clone());
         under_way.push(tokio::spawn(async move {
+            let connection = connections.acquire_owned().await;
             let result = call.await;
+            drop(connection);
             (result, intended.elapsed())
         }));
     }
@@ -132,7 +140,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stall_counts_for_everyone_who_should_have_been_served_in_it() {
-        let lock = std::sync::Arc::new(tokio::sync::Mutex::new(()));
+        let lock = Arc::new(tokio::sync::Mutex::new(()));
         let outcome = evenly(100, Duration::from_secs(1), |nth| {
             let lock = lock.clone();
             async move {

@@ -59,6 +59,11 @@ impl People {
         self.issuer.access_token(user, role, points, LIFETIME_MAX)
     }
 
+    /// What its tokens are verified with.
+    pub(super) fn jwks(&self) -> serde_json::Value {
+        self.issuer.jwks()
+    }
+
     /// Of somebody who is nobody in particular.
     pub(super) fn operator(&self) -> String {
         self.token(&UserId::new_v7(), Role::Operator)

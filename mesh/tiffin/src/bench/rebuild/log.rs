@@ -96,7 +96,6 @@ pub(in crate::bench) async fn one_order(running: &Running) -> Result<OrderId> {
     let (receipt, _) = customer.place(&order, &fresh()).await?;
     let order: OrderId = receipt.id.parse()?;
     reaches(&customer, order, "assigned").await?;
-    cook.start_cooking(order, &fresh()).await?;
     cook.mark_ready(order, &fresh()).await?;
     let pin = json!({ "pin": customer.order(order).await?["pin"] });
     cook.send(Call::post(format!("/v1/orders/{order}/collect"), &pin))
