@@ -117,14 +117,13 @@ async fn customer(api: &Api) -> Result<Person> {
 
 async fn reaches(customer: &Person, order: OrderId, status: &str) -> Result<()> {
     let mut live = customer.order_live(order, None);
-    loop {
+    // The first news is a snapshot, so from then on there is something to read.
+    while live.next().await.is_some() {
         if customer.order(order).await?["status"] == status {
             return Ok(());
         }
-        if live.next().await.is_none() {
-            bail!("{order} never is {status}");
-        }
     }
+    bail!("{order} never is {status}")
 }
 
 fn product(country: Country, ingredient: IngredientId) -> Product {
