@@ -124,7 +124,7 @@ fn figure(value: f64) -> String {
     match value.abs() {
         large if large >= 100.0 => format!("{value:.0}"),
         middle if middle >= 10.0 => format!("{value:.1}"),
-        zero if zero == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         small if small >= 1.0 => format!("{value:.2}"),
         _ => format!("{value:.3}"),
     }
