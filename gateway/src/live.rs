@@ -11,8 +11,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderValue, header};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use jiff::Timestamp;
+use mesh_identity::client::Streamed;
 use mesh_runtime::Shutdown;
 use tokio::sync::mpsc;
 
@@ -65,7 +65,7 @@ async fn ended(shutdown: Shutdown, until: Timestamp) {
 
 /// A task of its own, since a body is not polled while its client does not read.
 async fn pass_on(
-    mut body: Incoming,
+    mut body: Streamed,
     client: mpsc::Sender<Bytes>,
     _counted: OpenStream,
     ended: impl Future<Output = ()>,

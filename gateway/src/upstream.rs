@@ -9,8 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::{HeaderName, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
-use mesh_identity::client::CALL_TIMEOUT;
+use mesh_identity::client::{CALL_TIMEOUT, Streamed};
 use mesh_identity::{Client, ClientError, Upstream};
 use mesh_runtime::problem::with_sources;
 use mesh_runtime::{Problem, deadline, headers};
@@ -137,7 +136,7 @@ impl Service {
     ///
     /// # Errors
     /// As [`Service::call`].
-    pub(crate) async fn open(&self, ask: Ask) -> Result<Result<Incoming, Response>, Problem> {
+    pub(crate) async fn open(&self, ask: Ask) -> Result<Result<Streamed, Response>, Problem> {
         let _seat = self.seats.take(ask.urgency)?;
         let opened = self.client.stream(&self.upstream, ask.request()).await;
         let (head, body) = opened.map_err(|err| self.unavailable(err))?.into_parts();

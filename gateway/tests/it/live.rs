@@ -46,7 +46,7 @@ fn follow(site: &Site) -> broadcast::Sender<&'static str> {
     sender
 }
 
-async fn next(body: &mut hyper::body::Incoming) -> Option<Bytes> {
+async fn next(body: &mut mesh_identity::client::Streamed) -> Option<Bytes> {
     let frame = tokio::time::timeout(SOON, body.frame())
         .await
         .expect("a frame in time")?;

@@ -323,7 +323,7 @@ impl Door {
         }
     }
 
-    pub async fn open(&self, request: http::Request<Bytes>) -> http::Response<hyper::body::Incoming> {
+    pub async fn open(&self, request: http::Request<Bytes>) -> http::Response<mesh_identity::client::Streamed> {
         self.client.stream(&self.gateway, request).await.unwrap()
     }
 }

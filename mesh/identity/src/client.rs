@@ -1,9 +1,10 @@
 //! Calls to services: mutual TLS, the server's identity checked, every call with an end.
 //!
-//! A connection is trusted for one service only, so there is a pool per service and address.
+//! A connection is trusted for one service only, so there is a pool per service and address; live streams have theirs.
 //! Knows no routes, and no retries but the one that is always safe; how many there may be is counted here for all.
 
 mod connect;
+mod lanes;
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
@@ -30,6 +31,9 @@ use tower::retry::budget::{Budget as _, TpsBudget};
 use crate::mesh::{self, LoadError, Material};
 use crate::reload::Reloading;
 use connect::{Connector, Trust};
+use lanes::Lanes;
+
+pub use lanes::Streamed;
 
 /// TCP and TLS together. A service on the same network that needs longer is as good as down.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -54,10 +58,12 @@ const RETRIES_PER_S_MIN: u32 = 10;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
+type Connections = legacy::Client<Connector, Full<Bytes>>;
+
 /// What there is for one service at one address.
 #[derive(Clone)]
 struct Pool {
-    connections: legacy::Client<Connector, Full<Bytes>>,
+    connections: Connections,
     budget: Arc<TpsBudget>,
 }
 
@@ -134,6 +140,7 @@ impl FromStr for Upstreams {
 pub struct Client {
     trust: Trust,
     pools: Arc<RwLock<HashMap<Upstream, Pool>>>,
+    lanes: Arc<RwLock<HashMap<Upstream, Arc<Lanes>>>>,
 }
 
 impl Client {
@@ -154,6 +161,7 @@ impl Client {
         Self {
             trust,
             pools: Arc::default(),
+            lanes: Arc::default(),
         }
     }
 
@@ -178,7 +186,10 @@ impl Client {
     ) -> Result<Response<Bytes>, ClientError> {
         let deadline = Instant::now() + deadline::remaining().map_or(timeout, |left| left.min(timeout));
         let answer = async {
-            let (head, body) = self.send(upstream, request, deadline).await?.into_parts();
+            let request = self.addressed(upstream, request, deadline)?;
+            let pool = self.pool(upstream);
+            let answer = send(&pool.connections, &pool, upstream, request).await?;
+            let (head, body) = answer.into_parts();
             let body = Limited::new(body, ANSWER_BYTES_MAX)
                 .collect()
                 .await
@@ -191,7 +202,8 @@ impl Client {
     }
 
     /// Sends a request and hands back the answer once its head is there ([`CALL_TIMEOUT`]); the
-    /// body may go on for as long as both sides want, as live streams do.
+    /// body may go on for as long as both sides want, as live streams do. Between services many of
+    /// them share a connection; to a public listener each has its own, as a phone's has.
     ///
     /// # Errors
     /// When no head came in time.
@@ -199,11 +211,22 @@ impl Client {
         &self,
         upstream: &Upstream,
         request: Request<Bytes>,
-    ) -> Result<Response<Incoming>, ClientError> {
+    ) -> Result<Response<Streamed>, ClientError> {
         let deadline = Instant::now() + deadline::remaining().map_or(CALL_TIMEOUT, |left| left.min(CALL_TIMEOUT));
-        tokio::time::timeout_at(deadline, self.send(upstream, request, deadline))
+        let request = self.addressed(upstream, request, deadline)?;
+        let pool = self.pool(upstream);
+        let (connections, seat) = match self.trust {
+            Trust::Mesh(_) => {
+                let connector = || Connector::new(self.trust.clone(), upstream.clone());
+                let (connections, seat) = self.lanes(upstream).take(connector);
+                (connections, Some(seat))
+            }
+            Trust::Public(_) => (pool.connections.clone(), None),
+        };
+        let answer = tokio::time::timeout_at(deadline, send(&connections, &pool, upstream, request))
             .await
-            .unwrap_or_else(|_| Err(ClientError::timeout(upstream)))
+            .unwrap_or_else(|_| Err(ClientError::timeout(upstream)))?;
+        Ok(answer.map(|body| Streamed::new(body, seat)))
     }
 
     /// Gets a JSON answer.
@@ -238,28 +261,6 @@ impl Client {
     /// and ten a second. Asking takes one of them.
     pub fn may_repeat(&self, upstream: &Upstream) -> bool {
         self.pool(upstream).may_repeat(upstream)
-    }
-
-    async fn send(
-        &self,
-        upstream: &Upstream,
-        request: Request<Bytes>,
-        deadline: Instant,
-    ) -> Result<Response<Incoming>, ClientError> {
-        let request = self.addressed(upstream, request, deadline)?;
-        let pool = self.pool(upstream);
-        pool.budget.deposit();
-        let again = request.method().is_safe().then(|| request.clone());
-        let first = pool.connections.request(request.map(Full::new)).await;
-        let answer = match (first, again) {
-            // The server may have ended on a pooled connection just as we used it. Reading
-            // twice is always safe, and a fresh connection tells at once whether it is back.
-            (Err(err), Some(again)) if !err.is_connect() && pool.may_repeat(upstream) => {
-                pool.connections.request(again.map(Full::new)).await
-            }
-            (first, _) => first,
-        };
-        answer.map_err(|err| ClientError::of_call(upstream, err))
     }
 
     /// Completes the URI, and says which trace this is part of and how long we wait.
@@ -307,6 +308,35 @@ impl Client {
         };
         pools.entry(upstream.clone()).or_insert_with(fresh).clone()
     }
+
+    fn lanes(&self, upstream: &Upstream) -> Arc<Lanes> {
+        if let Some(lanes) = self.lanes.read().unwrap_or_else(PoisonError::into_inner).get(upstream) {
+            return lanes.clone();
+        }
+        let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
+        lanes.entry(upstream.clone()).or_default().clone()
+    }
+}
+
+/// Over connections that may be others than the pool's, whose budget counts for all.
+async fn send(
+    connections: &Connections,
+    pool: &Pool,
+    upstream: &Upstream,
+    request: Request<Bytes>,
+) -> Result<Response<Incoming>, ClientError> {
+    pool.budget.deposit();
+    let again = request.method().is_safe().then(|| request.clone());
+    let first = connections.request(request.map(Full::new)).await;
+    let answer = match (first, again) {
+        // The server may have ended on a pooled connection just as we used it. Reading
+        // twice is always safe, and a fresh connection tells at once whether it is back.
+        (Err(err), Some(again)) if !err.is_connect() && pool.may_repeat(upstream) => {
+            connections.request(again.map(Full::new)).await
+        }
+        (first, _) => first,
+    };
+    answer.map_err(|err| ClientError::of_call(upstream, err))
 }
 
 impl Pool {

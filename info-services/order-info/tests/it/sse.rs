@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Response;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use mesh_identity::client::Streamed;
 use serde_json::Value;
 
 /// Generous; a live event takes milliseconds.
@@ -12,7 +12,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 pub struct Client {
     pub status: u16,
-    body: Incoming,
+    body: Streamed,
     text: String,
 }
 
@@ -25,7 +25,7 @@ pub struct Event {
 }
 
 impl Client {
-    pub fn of(response: Response<Incoming>) -> Self {
+    pub fn of(response: Response<Streamed>) -> Self {
         Self {
             status: response.status().as_u16(),
             body: response.into_body(),

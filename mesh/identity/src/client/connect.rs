@@ -43,6 +43,8 @@ pub(super) enum Trust {
 pub(super) struct Connector {
     trust: Trust,
     upstream: Arc<Upstream>,
+    /// Asked for in the handshake; HTTP/1.1 if nothing is.
+    is_http2: bool,
 }
 
 impl Connector {
@@ -50,15 +52,25 @@ impl Connector {
         Self {
             trust,
             upstream: Arc::new(upstream),
+            is_http2: false,
         }
+    }
+
+    pub(super) fn over_http2(self) -> Self {
+        Self { is_http2: true, ..self }
     }
 
     async fn connect(self) -> Result<Stream, BoxError> {
         let tcp = TcpStream::connect(&self.upstream.address).await?;
         tcp.set_nodelay(true)?;
         // Built per connection from the newest certificates; nothing in it is slow to build.
-        let config = Arc::new(self.config()?);
-        let tls = TlsConnector::from(config).connect(self.server_name()?, tcp).await?;
+        let mut config = self.config()?;
+        if self.is_http2 {
+            config.alpn_protocols = vec![b"h2".to_vec()];
+        }
+        let tls = TlsConnector::from(Arc::new(config))
+            .connect(self.server_name()?, tcp)
+            .await?;
         Ok(Stream(TokioIo::new(tls)))
     }
 

@@ -1,15 +1,17 @@
 //! Calls have an end, say what became of them, and carry the deadline along.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::body::Body;
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use mesh_identity::{Client, ClientError, Upstream, Upstreams};
 use mesh_runtime::json::Json;
+use mesh_runtime::server::RemoteAddr;
 use mesh_runtime::{Problem, deadline, headers};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -83,6 +85,31 @@ async fn a_body_that_stalls_is_a_timeout_too_unless_it_is_a_stream() {
     assert!(
         tokio::time::timeout(SHORT, live.body_mut().frame()).await.is_err(),
         "still open"
+    );
+}
+
+#[tokio::test]
+async fn live_streams_share_connections_as_far_as_the_server_lets_them() {
+    let telling = |Extension(RemoteAddr(from)): Extension<RemoteAddr>| async move {
+        let first = futures::stream::once(async move { Ok::<_, std::io::Error>(Bytes::from(from.to_string())) });
+        Body::from_stream(futures::StreamExt::chain(first, futures::stream::pending()))
+    };
+    let (_server, client, upstream) = start(Router::new().route("/", get(telling))).await;
+    let mut live = Vec::new();
+    let mut connections = HashSet::new();
+    for _ in 0..250 {
+        let mut stream = client.stream(&upstream, get_request("/")).await.unwrap();
+        let frame = stream.body_mut().frame().await.unwrap().unwrap();
+        connections.insert(frame.into_data().unwrap());
+        live.push(stream);
+    }
+    assert_eq!(connections.len(), 3, "a hundred on each");
+    live.truncate(120);
+    let mut again = client.stream(&upstream, get_request("/")).await.unwrap();
+    let frame = again.body_mut().frame().await.unwrap().unwrap();
+    assert!(
+        connections.contains(&frame.into_data().unwrap()),
+        "places are free again"
     );
 }
 

@@ -16,13 +16,13 @@ const LOAD: &str = "load";
 #[derive(Debug, Clone, Default)]
 pub(super) struct Cpu(BTreeMap<String, Duration>);
 
-/// What one process took for an order.
+/// What one process took for each of what was counted, such as an order.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Share {
     /// The service, the server, or the load.
     pub process: String,
     /// Milliseconds of one core.
-    pub ms_per_order: f64,
+    pub ms_each: f64,
 }
 
 /// One line of `/proc/PID/stat`.
@@ -47,8 +47,8 @@ impl Cpu {
         cpu
     }
 
-    /// What came since, over so many orders; the largest first.
-    pub(super) fn since(&self, before: &Self, orders: u64) -> Vec<Share> {
+    /// What came since, shared out over so many; the largest first.
+    pub(super) fn since(&self, before: &Self, count: u64) -> Vec<Share> {
         let mut shares: Vec<Share> = self
             .0
             .iter()
@@ -56,11 +56,11 @@ impl Cpu {
                 let spent = now.saturating_sub(before.0.get(process).copied().unwrap_or_default());
                 Share {
                     process: process.clone(),
-                    ms_per_order: spent.as_secs_f64() * 1_000.0 / orders.max(1) as f64,
+                    ms_each: spent.as_secs_f64() * 1_000.0 / count.max(1) as f64,
                 }
             })
             .collect();
-        shares.sort_by(|one, other| other.ms_per_order.total_cmp(&one.ms_per_order));
+        shares.sort_by(|one, other| other.ms_each.total_cmp(&one.ms_each));
         shares
     }
 }
@@ -131,7 +131,7 @@ mod tests {
         ]));
         let shares = after.since(&before, 10);
         assert_eq!(shares[0].process, "nats");
-        assert!((shares[0].ms_per_order - 2.0).abs() < 1e-9);
-        assert!((shares[1].ms_per_order - 1.0).abs() < 1e-9);
+        assert!((shares[0].ms_each - 2.0).abs() < 1e-9);
+        assert!((shares[1].ms_each - 1.0).abs() < 1e-9);
     }
 }

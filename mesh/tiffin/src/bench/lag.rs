@@ -1,136 +1,146 @@
-//! How long events took from their commit to Redis, as the info services counted it themselves.
+//! From the commit of an event to the document in Redis, and to a client's live stream through the gateway, while orders
+//! come at a fixed rate; beside a message over the bus alone, at the same rate and at the same time.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use anyhow::{Result, ensure};
+use jiff::Timestamp;
+use mesh_local::running::Running;
 
-/// What `mesh-projection` counts, in buckets.
-const METRIC: &str = "projection_lag_seconds_bucket";
+use super::door::Door;
+use super::load::{LUNCH, customers, order_evenly};
+use super::pace::Latency;
+use super::people::People;
+use super::row::{self, Row};
+use super::seen::{Commits, Watch};
+use super::shop::Shop;
+use super::wire::publish_to_deliver;
+use super::{DATA_DIR, on_own_platform};
+use crate::say::Steps;
 
-/// An admin port that is silent for longer is away.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// What the project promises of the way to Redis, at the median and of 99 in a hundred.
+const REDIS_P50_MS_MAX: f64 = 5.0;
+const REDIS_P99_MS_MAX: f64 = 50.0;
+/// And of the way to a client.
+const CLIENT_P99_MS_MAX: f64 = 250.0;
 
-/// Samples at or below each bound, in milliseconds; the last bound is infinite.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Lag(BTreeMap<u64, u64>);
+const EXAMPLES: &str = "\
+Examples:
+  tiffin bench lag
+  tiffin bench lag --rate 50 --seconds 20 --json
+  tiffin bench lag --peak 400 --percent-of-peak 10,50,80";
 
-/// Above every bound.
-const INFINITE: u64 = u64::MAX;
+/// How to measure.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Orders per second; each has about six events until its kitchen is asked.
+    #[arg(long, default_value_t = 300.0, value_parser = rate)]
+    rate: f64,
+    /// What `bench order` found to be the most, in orders per second.
+    #[arg(long, value_name = "RATE", value_parser = rate, requires = "percent_of_peak")]
+    peak: Option<f64>,
+    /// Measure at these parts of the peak instead, one after the other.
+    #[arg(long, value_name = "PERCENT", value_delimiter = ',', requires = "peak",
+        value_parser = clap::value_parser!(u32).range(1..=100))]
+    percent_of_peak: Vec<u32>,
+    /// For how long each.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
+    /// Where the platform keeps its data, which is removed before and afterwards.
+    #[arg(long, default_value = DATA_DIR)]
+    data_dir: PathBuf,
+    /// Print JSON, one row per line.
+    #[arg(long)]
+    json: bool,
+}
 
-impl Lag {
-    /// Of all views of these services together.
-    pub(super) async fn of(admins: &[SocketAddr]) -> Result<Self> {
-        let mut lag = Self::default();
-        for admin in admins {
-            lag.add(&metrics(*admin).await?);
-        }
-        Ok(lag)
-    }
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    let is_possible = (0.1..=10_000.0).contains(&rate);
+    is_possible
+        .then_some(rate)
+        .ok_or_else(|| "must be from 0.1 to 10000".to_owned())
+}
 
-    /// What came since.
-    pub(super) fn since(mut self, before: &Self) -> Self {
-        for (bound, count) in &mut self.0 {
-            *count = count.saturating_sub(before.0.get(bound).copied().unwrap_or_default());
-        }
-        self
-    }
-
-    /// How many samples.
-    pub(super) fn count(&self) -> u64 {
-        self.0.get(&INFINITE).copied().unwrap_or_default()
-    }
-
-    /// The bound of the bucket in which this part of the samples ends, in milliseconds: it is never said to be less
-    /// than it was.
-    pub(super) fn percentile(&self, percent: f64) -> Option<u64> {
-        let wanted = (self.count() as f64 * percent / 100.0).ceil() as u64;
-        let found = self.0.iter().find(|(_, count)| **count >= wanted.max(1));
-        found.map(|(bound, _)| *bound)
-    }
-
-    fn add(&mut self, text: &str) {
-        for line in text.lines().filter(|line| line.starts_with(METRIC)) {
-            if let Some((bound_ms, count)) = bucket(line) {
-                *self.0.entry(bound_ms).or_default() += count;
+impl Args {
+    fn rates(&self) -> Vec<f64> {
+        match self.peak {
+            Some(peak) => {
+                let parts = self.percent_of_peak.iter();
+                parts.map(|percent| peak * f64::from(*percent) / 100.0).collect()
             }
+            None => vec![self.rate],
         }
     }
 }
 
-/// `name{…,le="0.05"} 17`.
-fn bucket(line: &str) -> Option<(u64, u64)> {
-    let (labels, count) = line.rsplit_once(' ')?;
-    let bound = labels.split_once("le=\"")?.1.split_once('"')?.0;
-    let bound_ms = match bound {
-        "+Inf" => INFINITE,
-        // Bounds are a millisecond or more, some with a half.
-        seconds => (seconds.parse::<f64>().ok()? * 1_000.0).ceil() as u64,
-    };
-    Some((bound_ms, count.parse().ok()?))
+pub async fn run(args: Args) -> Result<ExitCode> {
+    let steps = Steps::new();
+    let rows = on_own_platform(&args.data_dir, &steps, async |running| {
+        measure(&args, running, &steps).await
+    })
+    .await?;
+    Ok(row::print(&rows, args.json))
 }
 
-async fn metrics(admin: SocketAddr) -> Result<String> {
-    let ask = async {
-        let mut stream = TcpStream::connect(admin).await?;
-        let request = format!("GET /metrics HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        std::io::Result::Ok(answer)
-    };
-    let answer = tokio::time::timeout(TIMEOUT, ask)
-        .await
-        .with_context(|| format!("{admin} does not answer"))??;
-    ensure!(answer.starts_with("HTTP/1.1 200"), "{admin} has no metrics");
-    Ok(answer)
+async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Row>> {
+    let (door, people) = (Door::of(running)?, People::of(running).await?);
+    let shop = Shop::open(running, &LUNCH, steps).await?;
+    let span = Duration::from_secs(args.seconds);
+    let mut rows = Vec::new();
+    for rate in args.rates() {
+        let orders = (rate * span.as_secs_f64()).ceil() as usize;
+        let ready = customers(running, (&door, &people, &shop), orders, steps).await?;
+        steps.step("opening a live stream at every food point");
+        let clients = Watch::none();
+        for point in &shop.points {
+            let path = format!("/v1/food-points/{point}/live");
+            // A person may have a few streams open and not hundreds.
+            clients.follow(&door, &path, &people.operator()).await?;
+        }
+        let redis = Watch::redis(running).await?;
+        // What was still under way from the setup does not count.
+        redis.seen.quiet().await;
+        steps.step(&format!("{rate:.0} orders per second for {} s", args.seconds));
+        let since = Timestamp::now();
+        let (outcome, wire) = tokio::join!(
+            order_evenly(&door, ready, span),
+            publish_to_deliver(running, rate, span)
+        );
+        let outcome = outcome?;
+        let (failed, sent) = (outcome.failed(), outcome.sent);
+        ensure!(failed < sent, "no order was answered");
+        steps.step("waiting until everything is shown");
+        redis.seen.quiet().await;
+        let commits = Commits::since(running, since).await?;
+        let (redis, clients) = (redis.seen.lag(&commits), clients.seen.lag(&commits));
+        rows.push(
+            Row::new(
+                "lag",
+                format!("orders not accepted at {rate:.0}/s, of {sent}"),
+                "orders",
+                failed as f64,
+            )
+            .at_most(0.0),
+        );
+        rows.extend(rows_of(rate, &redis, &clients, &wire?));
+    }
+    Ok(rows)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TEXT: &str = "\
-# TYPE projection_lag_seconds histogram
-projection_lag_seconds_bucket{service=\"order-info\",view=\"order\",le=\"0.01\"} 90
-projection_lag_seconds_bucket{service=\"order-info\",view=\"order\",le=\"0.1\"} 99
-projection_lag_seconds_bucket{service=\"order-info\",view=\"order\",le=\"+Inf\"} 100
-projection_lag_seconds_sum{service=\"order-info\",view=\"order\"} 1.5
-";
-
-    fn lag(text: &str) -> Lag {
-        let mut lag = Lag::default();
-        lag.add(text);
-        lag
-    }
-
-    #[test]
-    fn a_percentile_is_the_bound_of_its_bucket() {
-        let lag = lag(TEXT);
-        assert_eq!(lag.count(), 100);
-        assert_eq!(lag.percentile(50.0), Some(10));
-        assert_eq!(lag.percentile(99.0), Some(100));
-        assert_eq!(lag.percentile(99.5), Some(INFINITE));
-        assert_eq!(Lag::default().percentile(50.0), None);
-    }
-
-    #[test]
-    fn what_was_before_does_not_count() {
-        let later = TEXT
-            .replace(" 90", " 110")
-            .replace(" 99", " 119")
-            .replace(" 100", " 120");
-        let since = lag(&later).since(&lag(TEXT));
-        assert_eq!((since.count(), since.percentile(99.0)), (20, Some(10)));
-    }
-
-    #[test]
-    fn views_add_up() {
-        let mut both = lag(TEXT);
-        both.add(&TEXT.replace("order-info", "basket-info"));
-        assert_eq!(both.count(), 200);
-    }
+fn rows_of(rate: f64, redis: &Latency, clients: &Latency, wire: &Latency) -> Vec<Row> {
+    let row = |what: &str, latency: &Latency, (name, part): (&str, f64)| {
+        let what = format!("{what} at {rate:.0} orders/s, {name} of {}", latency.count());
+        Row::new("lag", what, "ms", latency.ms(part)).beside(format!("NATS publish to deliver, {name}"), wire.ms(part))
+    };
+    let (p50, p99) = (("p50", 0.5), ("p99", 0.99));
+    vec![
+        row("commit to Redis", redis, p50).at_most(REDIS_P50_MS_MAX),
+        row("commit to Redis", redis, p99).at_most(REDIS_P99_MS_MAX),
+        row("commit to client", clients, p50),
+        row("commit to client", clients, p99).at_most(CLIENT_P99_MS_MAX),
+    ]
 }

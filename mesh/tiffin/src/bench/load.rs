@@ -1,264 +1,142 @@
-//! A chain large enough for the load, customers with filled baskets, and orders at a fixed rate, whoever is slow.
-//!
-//! Latency counts from when an order was meant to be sent, so that a stall is not hidden by orders that were never sent.
+//! Customers with filled baskets, and what it is to order for one of them.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use futures::future::join_all;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use hdrhistogram::Histogram;
-use http::{Request, header};
-use mesh_contracts::api::{Address, Payment, PlaceOrder, Quantity, Register, StockQuantity};
-use mesh_contracts::geo::{Coordinates, Country, Place};
-use mesh_contracts::id::{AddressId, IngredientId, ProductId};
-use mesh_contracts::menu::{Names, Product, RecipeLine};
-use mesh_contracts::money::{Currency, Money};
+use http::{Response, header};
+use mesh_contracts::api::{Payment, PlaceOrder, Quantity, Receipt, SetLine};
+use mesh_contracts::id::{AddressId, FoodPointId, OrderId, UserId};
 use mesh_contracts::order::{Kind, Method};
-use mesh_contracts::point::Settings;
-use mesh_identity::{Client, Upstream};
+use mesh_contracts::user::Role;
 use mesh_local::running::Running;
-use mesh_local::secrets::random_hex;
-use mesh_runtime::headers::IDEMPOTENCY_KEY;
-use tokio::time::Instant;
-use uuid::Uuid;
 
-use crate::client::{Api, Person};
+use super::door::Door;
+use super::pace::{Outcome, evenly};
+use super::people::{People, enroll};
+use super::shop::{self, AT_ONCE, Plan, Shop};
+use crate::client::version_of;
 use crate::say::Steps;
-use crate::settle;
 
-/// A chain at its lunch peak: 200 orders a second are 24 a minute for each of them. No kitchen fills up before its
-/// first ticket times out.
-const FOOD_POINTS: i32 = 500;
+/// A chain at its lunch peak: 200 orders a second are 24 a minute for each of them.
+pub(super) const LUNCH: Plan = Plan {
+    points: 500,
+    kind: Kind::Delivery,
+    // No kitchen fills up before its first ticket times out.
+    pool: 1_000,
+    auto_accept: false,
+    prep_minutes: 5,
+};
 
-/// Orders per food point that may be open at a time.
-const POOL: u16 = 1_000;
+/// What everybody orders.
+const PORTIONS: u32 = 2;
 
-/// Calls under way at once while everything is set up.
-const AT_ONCE: usize = 16;
-
-/// An answer that takes longer is an error.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// Half of a token's life.
+const RENEW_AFTER: Duration = Duration::from_secs(300);
 
 /// The card that always works.
 const CARD: &str = "pm_card_visa";
 
-/// A tenth of a degree: kitchens are out of each other's reach.
-const GRID_E6: i32 = 100_000;
-
-/// Latencies up to a minute, to three digits.
-const LATENCY_MAX_US: u64 = 60_000_000;
-
-/// Customers ready to order.
-pub(super) struct Load {
-    door: Arc<Door>,
-    customers: Vec<Ready>,
-}
-
-/// What came of it.
-pub(super) struct Outcome {
-    /// Orders sent.
-    pub sent: u64,
-    /// Why, and how many, that were not answered with 2xx.
-    pub errors: BTreeMap<String, u64>,
-    /// From the intended start to the last byte of the answer, in microseconds; of all that were answered.
-    pub latency_us: Histogram<u64>,
-}
-
-/// Where orders are sent: without the client's retries, which would hide errors.
-struct Door {
-    client: Client,
-    upstream: Upstream,
-}
-
-/// A customer with a full basket.
-struct Ready {
-    person: Person,
+/// A customer with a full basket, near one of the food points.
+#[derive(Debug, Clone)]
+pub(super) struct Ready {
+    pub id: UserId,
+    pub token: String,
+    signed_in: Instant,
     address: AddressId,
     basket_version: u64,
+    /// Where a customer would collect it.
+    pub point: FoodPointId,
 }
 
-impl Load {
-    /// Opens food points, registers customers, one per order, and fills their baskets.
-    pub(super) async fn prepare(running: &Running, orders: usize, steps: &Steps) -> Result<Self> {
-        let api = Api::of(running)?;
-        let (email, password) = running.operator()?;
-        let operator = api.person(email, password);
-        let country = Country::parse("DE").context("two capital letters")?;
-        let ingredient = IngredientId::new_v7();
-        let product = operator
-            .create_product(&product(country, ingredient), &fresh())
-            .await
-            .context("adding the product")?;
-        steps.count("opening food points", FOOD_POINTS as usize);
-        stream::iter(0..FOOD_POINTS)
-            .map(|nth| open_point(&operator, country, ingredient, nth, steps))
-            .buffer_unordered(AT_ONCE)
-            .try_collect::<()>()
-            .await
-            .context("opening the food points")?;
-        steps.step("waiting until every service has heard of the chain");
-        settle::everyone_has_heard(running).await?;
-
-        steps.count("registering customers and filling their baskets", orders);
-        let door = Door {
-            client: Client::public(&std::fs::read(running.ca_cert())?)?,
-            upstream: Upstream::new("gateway", running.public_url().trim_start_matches("https://")),
-        };
-        let customers = stream::iter(0..orders)
-            .map(|nth| register(&api, nth, product, country, steps))
-            .buffer_unordered(AT_ONCE)
-            .try_collect()
-            .await
-            .context("registering the customers")?;
-        Ok(Self {
-            door: Arc::new(door),
-            customers,
-        })
-    }
-
-    /// Every customer orders, evenly over this time.
-    pub(super) async fn run(self, span: Duration) -> Result<Outcome> {
-        let total = self.customers.len();
-        let first_at = Instant::now() + Duration::from_secs(1);
-        let mut under_way = Vec::new();
-        for (nth, customer) in self.customers.into_iter().enumerate() {
-            let intended = first_at + span.mul_f64(nth as f64 / total as f64);
-            tokio::time::sleep_until(intended).await;
-            let door = self.door.clone();
-            under_way.push(tokio::spawn(async move {
-                let result = door.place(&customer).await;
-                (result, intended.elapsed())
-            }));
-        }
-        let mut outcome = Outcome {
-            sent: total as u64,
-            errors: BTreeMap::new(),
-            latency_us: Histogram::new_with_max(LATENCY_MAX_US, 3)?,
-        };
-        for answered in join_all(under_way).await {
-            let (result, took) = answered?;
-            match result {
-                Ok(()) => {
-                    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-                    outcome.latency_us.saturating_record(micros);
-                }
-                Err(err) => *outcome.errors.entry(err.to_string()).or_default() += 1,
-            }
-        }
-        Ok(outcome)
-    }
-}
-
-impl Door {
-    async fn place(&self, customer: &Ready) -> Result<()> {
-        let order = PlaceOrder {
-            basket_version: customer.basket_version,
-            kind: Kind::Delivery,
-            address_id: Some(customer.address),
-            food_point_id: None,
-            payment: Payment {
-                method: Method::Card,
-                token: Some(CARD.to_owned()),
-            },
-        };
-        let pass = customer.person.pass().await?;
-        let request = Request::post("/v1/orders")
-            .header(header::AUTHORIZATION, format!("Bearer {}", pass.token))
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(IDEMPOTENCY_KEY, fresh())
-            .body(Bytes::from(serde_json::to_vec(&order)?))?;
-        let answer = self.client.request_within(&self.upstream, request, TIMEOUT).await?;
-        if answer.status().is_success() {
-            return Ok(());
-        }
-        let problem: serde_json::Value = serde_json::from_slice(answer.body()).unwrap_or_default();
-        let kind = problem["type"].as_str().and_then(|kind| kind.rsplit('/').next());
-        anyhow::bail!("{} {}", answer.status().as_u16(), kind.unwrap_or_default())
-    }
-}
-
-async fn register(api: &Api, nth: usize, product: ProductId, country: Country, steps: &Steps) -> Result<Ready> {
-    let register = Register {
-        email: format!("bench-{nth}-{}@bench.tiffin.local", random_hex(4)),
-        password: random_hex(12),
-        name: format!("Customer {nth}"),
-        phone: None,
-    };
-    api.register(&register, &fresh()).await?;
-    let person = api.person(&register.email, &register.password);
-    let address = AddressId::new_v7();
-    let text = Address {
-        text: "Somewhere 1".to_owned(),
-        place: place(country, nth as i32 % FOOD_POINTS)?,
-        instructions: None,
-    };
-    person.set_address(address, &text).await?;
-    let quantity = Quantity::new(2).context("within its bounds")?;
-    let basket_version = person.set_line(product, quantity, country).await?;
-    steps.one_more();
-    Ok(Ready {
-        person,
-        address,
-        basket_version,
-    })
-}
-
-async fn open_point(
-    operator: &Person,
-    country: Country,
-    ingredient: IngredientId,
-    nth: i32,
+/// Customers one by one at each point in turn, their baskets filled.
+pub(super) async fn customers(
+    running: &Running,
+    (door, people, shop): (&Door, &People, &Shop),
+    count: usize,
     steps: &Steps,
-) -> Result<()> {
-    let settings = Settings {
-        name: format!("Bench {nth}"),
-        place: place(country, nth)?,
-        kinds: vec![Kind::Delivery],
-        radius_m: 5_000,
-        pool: POOL,
-        auto_accept: false,
-        hours: Vec::new(),
-        utc_offset_minutes: 0,
-    };
-    let point = operator.create_food_point(&settings, &fresh()).await?;
-    let plenty = StockQuantity::new(10_000_000).context("within its bounds")?;
-    operator.receive_stock(point, ingredient, plenty, &fresh()).await?;
-    steps.one_more();
-    Ok(())
+) -> Result<Vec<Ready>> {
+    steps.step(&format!("opening {count} accounts"));
+    let homes = (0..count).map(|nth| shop::place(nth % shop.points.len())).collect();
+    let enrolled = enroll(running, Role::Customer, homes).await?;
+    steps.count("filling their baskets", count);
+    stream::iter(enrolled.into_iter().enumerate())
+        .map(|(nth, person)| async move {
+            let mut ready = Ready {
+                id: person.id,
+                token: people.token(&person.id, Role::Customer),
+                signed_in: Instant::now(),
+                address: person.address,
+                basket_version: 0,
+                point: shop.points[nth % shop.points.len()],
+            };
+            set_line(door, shop, &mut ready, PORTIONS).await?;
+            steps.one_more();
+            anyhow::Ok(ready)
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await
+        .context("filling the baskets")
 }
 
-fn product(country: Country, ingredient: IngredientId) -> Product {
-    let named = |name: &str| Names {
-        en: name.to_owned(),
-        ru: name.to_owned(),
-    };
-    Product {
-        names: named("Bench sandwich"),
-        prices: BTreeMap::from([(country, Money::new(790, Currency::EUR))]),
-        recipe: vec![RecipeLine {
-            ingredient,
-            name: "Bread".to_owned(),
-            quantity: 1,
-        }],
-        allergens: Vec::new(),
-        prep_minutes: 5,
-        ..Product::default()
+impl Ready {
+    /// A new token, unless the old one is good for some minutes.
+    pub(super) fn renew(&mut self, people: &People) {
+        if self.signed_in.elapsed() > RENEW_AFTER {
+            self.token = people.token(&self.id, Role::Customer);
+            self.signed_in = Instant::now();
+        }
     }
 }
 
-/// On a grid of eight columns.
-fn place(country: Country, nth: i32) -> Result<Place> {
-    let at = Coordinates::new(50_000_000 + nth / 8 * GRID_E6, 10_000_000 + nth % 8 * 2 * GRID_E6);
-    Ok(Place {
-        country,
-        at: at.context("on earth")?,
-    })
+/// So many in the basket, for the next order.
+pub(super) async fn set_line(door: &Door, shop: &Shop, customer: &mut Ready, quantity: u32) -> Result<Response<Bytes>> {
+    let line = SetLine {
+        quantity: Quantity::new(quantity).context("within its bounds")?,
+        country: shop.country,
+        options: Vec::new(),
+    };
+    let path = format!("/v1/basket/lines/{}", shop.product);
+    let answer = door.put(&path, &customer.token, &line).await?;
+    let tag = answer.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok());
+    customer.basket_version = tag.and_then(version_of).context("a basket has a version")?;
+    Ok(answer)
 }
 
-fn fresh() -> String {
-    Uuid::now_v7().to_string()
+/// Everybody has one delivered, evenly over this time.
+pub(super) async fn order_evenly(door: &Door, ready: Vec<Ready>, span: Duration) -> Result<Outcome> {
+    let mut customers = ready.into_iter();
+    evenly(customers.len(), span, |_| {
+        let (door, customer) = (door.clone(), customers.next());
+        async move {
+            let customer = customer.context("one customer for each order")?;
+            place_order(&door, &customer, Kind::Delivery).await.map(drop)
+        }
+    })
+    .await
+}
+
+/// Orders what is in the basket.
+pub(super) async fn place_order(door: &Door, customer: &Ready, kind: Kind) -> Result<OrderId> {
+    let answer = place(door, customer, kind).await?;
+    let receipt: Receipt = serde_json::from_slice(answer.body())?;
+    Ok(receipt.id.parse()?)
+}
+
+/// The same, with all of the answer.
+pub(super) async fn place(door: &Door, customer: &Ready, kind: Kind) -> Result<Response<Bytes>> {
+    let is_delivery = kind == Kind::Delivery;
+    let order = PlaceOrder {
+        basket_version: customer.basket_version,
+        kind,
+        address_id: is_delivery.then_some(customer.address),
+        food_point_id: (!is_delivery).then_some(customer.point),
+        payment: Payment {
+            method: Method::Card,
+            token: Some(CARD.to_owned()),
+        },
+    };
+    door.post("/v1/orders", &customer.token, &order).await
 }

@@ -1,7 +1,7 @@
 //! How fast an info service fills a view anew: events a second of one of its cores, beside reading the same events from
 //! Postgres and nothing else.
 
-mod log;
+pub(super) mod log;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,15 +10,13 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use mesh_eventstore::{Store, StoreConfig};
 use mesh_local::running::Running;
-use mesh_local::services::SERVICES;
 use mesh_runtime::Clock;
 use serde::Serialize;
 
 use super::cpu::Cpu;
-use super::{DATA_DIR, exit_code, remove};
+use super::{DATA_DIR, database, exit_code, on_own_platform};
 use crate::rebuild;
 use crate::say::{self, Steps};
-use crate::up;
 
 /// What the project promises: events a second of one core of the info service.
 const EVENTS_PER_S_PER_CORE_MIN: f64 = 50_000.0;
@@ -65,10 +63,10 @@ struct Report {
 
 pub async fn run(args: Args) -> Result<ExitCode> {
     let steps = Steps::new();
-    let measured = on_own_platform(&args, &steps).await;
-    steps.done();
-    remove(&args.data_dir).await?;
-    let report = measured?;
+    let report = on_own_platform(&args.data_dir, &steps, async |running| {
+        measure(&args, running, &steps).await
+    })
+    .await?;
     if args.json {
         say::json(&report);
     } else {
@@ -77,20 +75,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     Ok(exit_code(report.met))
 }
 
-async fn on_own_platform(args: &Args, steps: &Steps) -> Result<Report> {
-    let platform = up::start(args.data_dir.clone(), true, 1.0, steps).await?;
-    let report = match platform.running() {
-        Ok(running) => measure(args, &running, steps).await,
-        Err(err) => Err(err),
-    };
-    steps.step("stopping");
-    platform.stop().await;
-    report
-}
-
 async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Report> {
-    let master = SERVICES.iter().find(|service| service.name == MASTER);
-    let url = running.database_url(master.context("it is in the table")?)?;
+    let url = database(running, MASTER)?;
     log::write(running, &url, args.events, steps).await?;
     steps.step("reading the events from Postgres");
     let beside = read_alone(&url).await?;
@@ -100,7 +86,7 @@ async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Report
     let shares = Cpu::of(running.processes()).since(&before, rebuilt.events);
     let cpu_us_per_event: Vec<(String, f64)> = shares
         .into_iter()
-        .map(|share| (share.process, share.ms_per_order * 1_000.0))
+        .map(|share| (share.process, share.ms_each * 1_000.0))
         .collect();
     let own = cpu_us_per_event.iter().find(|(process, _)| process == INFO);
     let (_, us) = own.context("the service has a process")?;

@@ -175,7 +175,7 @@ impl Reply {
         let text = |name: &http::HeaderName| response.headers().get(name)?.to_str().ok().map(str::to_owned);
         Self {
             status: response.status(),
-            version: text(&header::ETAG).as_deref().and_then(version).unwrap_or(0),
+            version: text(&header::ETAG).as_deref().and_then(version_of).unwrap_or(0),
             token: text(&headers::CONSISTENCY),
             body: response.body().clone(),
             took: Duration::ZERO,
@@ -189,7 +189,7 @@ impl Reply {
 }
 
 /// The first half of `"<version>.<status_version>"`, weak or not.
-fn version(etag: &str) -> Option<u64> {
+pub(crate) fn version_of(etag: &str) -> Option<u64> {
     let tag = etag.trim_start_matches("W/").trim_matches('"');
     tag.split('.').next()?.parse().ok()
 }
@@ -285,9 +285,9 @@ mod tests {
 
     #[test]
     fn the_version_is_the_first_half_of_the_etag() {
-        assert_eq!(version("\"17.3\""), Some(17));
-        assert_eq!(version("W/\"17.3\""), Some(17));
-        assert_eq!(version("\"x\""), None);
+        assert_eq!(version_of("\"17.3\""), Some(17));
+        assert_eq!(version_of("W/\"17.3\""), Some(17));
+        assert_eq!(version_of("\"x\""), None);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use jiff::Timestamp;
+use mesh_identity::client::Streamed;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -16,9 +16,10 @@ use uuid::Uuid;
 
 use super::history::Heard;
 use super::{Call, Failure, Person, Refusal};
-use parse::Parser;
 
 pub use mesh_contracts::live::Happened;
+
+pub(crate) use parse::Parser;
 
 /// Two heartbeats and a half: whoever is silent for longer is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(25);
@@ -165,7 +166,7 @@ impl Reader {
         Ended::ForGood
     }
 
-    async fn frames(&mut self, mut body: Incoming) -> Ended {
+    async fn frames(&mut self, mut body: Streamed) -> Ended {
         let mut parser = Parser::default();
         let mut ended = Ended::Early;
         if self.stamp.is_some() && self.teller.send(News::Resumed).await.is_err() {

@@ -24,6 +24,12 @@ const READY_TIMEOUT: Duration = Duration::from_secs(120);
 /// Services drain for ten seconds at most, servers come after them.
 const STOP_TIMEOUT: Duration = Duration::from_secs(45);
 
+/// Reads that bring a token; a bench of its own reads a million.
+const TOKEN_READS: &str = "5000";
+
+/// They take half a minute at most, on a machine that does other things, too.
+const READS_TIMEOUT: Duration = Duration::from_secs(300);
+
 /// A replay of a handful of orders on a platform of its own.
 const REPLAY_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -60,6 +66,24 @@ async fn up_runs_orders_to_completed_stops_without_a_trace_and_finds_them_again(
     let found = Api::of(&running)?.person(email, password).order(order).await?;
     assert_eq!(found["status"], "completed");
     again.stop(Signal::TERM).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_read_is_older_than_its_token_while_the_bus_stands_still_again_and_again() -> Result<()> {
+    let folder = Folder::new()?;
+    let mut bench = Started::new(folder.path(), &["bench", "tokens", "--reads", TOKEN_READS, "--json"])?;
+    let row = |what: &'static str| move |line: &Value| line["what"].as_str().is_some_and(|told| told.starts_with(what));
+    let stale = bench.line("the reads", READS_TIMEOUT, row("answers of")).await?;
+    let refused = bench.line("the refusals", READS_TIMEOUT, row("honest 503")).await?;
+    let stood_still = bench.line("the lag", READS_TIMEOUT, row("the bus stood still")).await?;
+    println!("{stale}\n{refused}\n{stood_still}");
+    assert_eq!(
+        stale["what"],
+        format!("answers of {TOKEN_READS} older than their token")
+    );
+    assert_eq!(stale["value"], 0.0);
+    assert!(stood_still["value"].as_f64() > Some(10.0), "{stood_still}");
+    bench.ended().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -29,9 +29,17 @@ pub(super) async fn write(running: &Running, url: &str, events: u32, steps: &Ste
         .bind(order.to_string())
         .fetch_one(&mut database)
         .await?;
+    database.close().await?;
+    let orders = i64::from(events) / length.max(1);
+    copies(url, order, 0, u32::try_from(orders)?).await
+}
+
+/// Orders like that one, from the number after `from` to `until`; a number gives the same order every time.
+pub(in crate::bench) async fn copies(url: &str, order: OrderId, from: u32, until: u32) -> Result<()> {
+    let mut database = PgConnection::connect(url).await?;
     // Hexadecimal digits are digits of our ids, too.
     sqlx::query(
-        "with copies as (select 'ord_0' || substr(md5(n::text), 1, 25) as id from generate_series(1, $2) n),
+        "with copies as (select 'ord_0' || substr(md5(n::text), 1, 25) as id from generate_series($2 + 1, $3) n),
          heads as (
              insert into streams (stream_id, category, version)
              select c.id, s.category, s.version from streams s cross join copies c where s.stream_id = $1)
@@ -42,16 +50,17 @@ pub(super) async fn write(running: &Running, url: &str, events: u32, steps: &Ste
          from copies c cross join events e where e.stream_id = $1",
     )
     .bind(order.to_string())
-    .bind(i64::from(events) / length.max(1))
+    .bind(i64::from(from))
+    .bind(i64::from(until))
     .execute(&mut database)
     .await?;
-    sqlx::query("analyze events").execute(&mut database).await?;
+    sqlx::query("vacuum analyze events").execute(&mut database).await?;
     database.close().await?;
     Ok(())
 }
 
 /// A pick-up order that was collected.
-async fn one_order(running: &Running) -> Result<OrderId> {
+pub(in crate::bench) async fn one_order(running: &Running) -> Result<OrderId> {
     let api = Api::of(running)?;
     let (email, password) = running.operator()?;
     let operator = api.person(email, password);
@@ -87,7 +96,6 @@ async fn one_order(running: &Running) -> Result<OrderId> {
     let (receipt, _) = customer.place(&order, &fresh()).await?;
     let order: OrderId = receipt.id.parse()?;
     reaches(&customer, order, "assigned").await?;
-    cook.start_cooking(order, &fresh()).await?;
     cook.mark_ready(order, &fresh()).await?;
     let pin = json!({ "pin": customer.order(order).await?["pin"] });
     cook.send(Call::post(format!("/v1/orders/{order}/collect"), &pin))
@@ -109,14 +117,13 @@ async fn customer(api: &Api) -> Result<Person> {
 
 async fn reaches(customer: &Person, order: OrderId, status: &str) -> Result<()> {
     let mut live = customer.order_live(order, None);
-    loop {
+    // The first news is a snapshot, so from then on there is something to read.
+    while live.next().await.is_some() {
         if customer.order(order).await?["status"] == status {
             return Ok(());
         }
-        if live.next().await.is_none() {
-            bail!("{order} never is {status}");
-        }
     }
+    bail!("{order} never is {status}")
 }
 
 fn product(country: Country, ingredient: IngredientId) -> Product {

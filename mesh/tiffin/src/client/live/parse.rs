@@ -2,27 +2,27 @@
 
 /// One message: a block with data.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Message {
-    pub(super) id: Option<String>,
-    pub(super) event: String,
-    pub(super) data: String,
+pub(crate) struct Message {
+    pub(crate) id: Option<String>,
+    pub(crate) event: String,
+    pub(crate) data: String,
 }
 
 /// Takes bytes in whatever pieces they come and gives whole messages.
 #[derive(Default)]
-pub(super) struct Parser {
+pub(crate) struct Parser {
     buffer: Vec<u8>,
     /// Where the search for the end of a block goes on, so that a large one is not searched anew with every piece.
     searched: usize,
 }
 
 impl Parser {
-    pub(super) fn feed(&mut self, bytes: &[u8]) {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
     /// The next message that is whole; comments and blocks without data are passed over.
-    pub(super) fn next(&mut self) -> Option<Message> {
+    pub(crate) fn next(&mut self) -> Option<Message> {
         loop {
             let end = self.buffer[self.searched..]
                 .windows(2)
