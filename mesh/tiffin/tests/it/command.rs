@@ -1,5 +1,6 @@
 //! The program as a person starts it: one command, and what it leaves behind.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -76,7 +77,7 @@ async fn no_read_is_older_than_its_token_while_the_bus_stands_still_again_and_ag
     let stale = bench.line("the reads", READS_TIMEOUT, row("answers of")).await?;
     let refused = bench.line("the refusals", READS_TIMEOUT, row("honest 503")).await?;
     let stood_still = bench.line("the lag", READS_TIMEOUT, row("the bus stood still")).await?;
-    println!("{stale}\n{refused}\n{stood_still}");
+    writeln!(std::io::stdout(), "{stale}\n{refused}\n{stood_still}")?;
     assert_eq!(
         stale["what"],
         format!("answers of {TOKEN_READS} older than their token")
