@@ -29,7 +29,7 @@ mod seen;
 mod shop;
 mod wire;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -37,6 +37,7 @@ use mesh_local::data_dir::DataDir;
 use mesh_local::running::Running;
 use mesh_local::services::SERVICES;
 
+use self::row::Row;
 use crate::say::{self, Steps};
 use crate::up;
 
@@ -109,6 +110,26 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 
 fn exit_code(met: bool) -> ExitCode {
     if met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Where most benches measure, and how they say what they saw.
+#[derive(Debug, clap::Args)]
+struct Site {
+    /// Where the platform keeps its data, which is removed before and afterwards.
+    #[arg(long, default_value = DATA_DIR)]
+    data_dir: PathBuf,
+    /// Print JSON, one row per line.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Site {
+    /// Measures a platform of its own and prints the rows.
+    async fn rows(&self, measure: impl AsyncFnOnce(&Running, &Steps) -> Result<Vec<Row>>) -> Result<ExitCode> {
+        let steps = Steps::new();
+        let rows = on_own_platform(&self.data_dir, &steps, async |running| measure(running, &steps).await).await?;
+        Ok(row::print(&rows, self.json))
+    }
 }
 
 /// Measures a platform that is started for it, and leaves nothing of it behind.

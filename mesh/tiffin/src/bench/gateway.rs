@@ -5,7 +5,6 @@
 
 mod envoy;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,15 +21,15 @@ use mesh_local::running::Running;
 use mesh_local::services::COMMAND_LINE;
 use mesh_local::supervise::Process;
 
+use super::Site;
 use super::cpu::Cpu;
 use super::door::Door;
 use super::load::{LUNCH, Ready, customers, place_order};
 use super::pace::{Call, Latency, evenly, most};
 use super::people::People;
-use super::row::{self, Row};
+use super::row::Row;
 use super::seen::Watch;
 use super::shop::{Plan, Shop};
-use super::{DATA_DIR, on_own_platform};
 use crate::say::Steps;
 use envoy::Envoy;
 
@@ -58,12 +57,8 @@ pub struct Args {
     /// For how long each.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
-    /// Where the platform keeps its data, which is removed before and afterwards.
-    #[arg(long, default_value = DATA_DIR)]
-    data_dir: PathBuf,
-    /// Print JSON, one row per line.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    site: Site,
 }
 
 /// Somebody to ask, and the process that answers.
@@ -83,12 +78,9 @@ struct Speed {
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let steps = Steps::new();
-    let rows = on_own_platform(&args.data_dir, &steps, async |running| {
-        measure(&args, running, &steps).await
-    })
-    .await?;
-    Ok(row::print(&rows, args.json))
+    args.site
+        .rows(async |running, steps| measure(&args, running, steps).await)
+        .await
 }
 
 async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Row>> {

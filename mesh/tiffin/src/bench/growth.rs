@@ -4,7 +4,6 @@
 //! The stored ones are copies of one that went to its end, written into order-master's log by one statement in Postgres
 //! and shown by a rebuild of the view, since a day of placing them would measure the same.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -19,10 +18,10 @@ use super::order::memory_of_all;
 use super::pace::Latency;
 use super::people::People;
 use super::rebuild::log;
-use super::row::{self, Row};
+use super::row::Row;
 use super::seen::{Commits, Watch};
 use super::shop::Shop;
-use super::{DATA_DIR, database, on_own_platform};
+use super::{Site, database};
 use crate::rebuild;
 use crate::say::Steps;
 
@@ -52,12 +51,8 @@ pub struct Args {
     /// For how long.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
-    /// Where the platform keeps its data, which is removed before and afterwards.
-    #[arg(long, default_value = DATA_DIR)]
-    data_dir: PathBuf,
-    /// Print JSON, one row per line.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    site: Site,
 }
 
 /// What was measured with so many orders stored.
@@ -71,12 +66,9 @@ struct Stage {
 
 pub async fn run(args: Args) -> Result<ExitCode> {
     ensure!(args.stored.is_sorted(), "--stored must ascend");
-    let steps = Steps::new();
-    let rows = on_own_platform(&args.data_dir, &steps, async |running| {
-        measure(&args, running, &steps).await
-    })
-    .await?;
-    Ok(row::print(&rows, args.json))
+    args.site
+        .rows(async |running, steps| measure(&args, running, steps).await)
+        .await
 }
 
 async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Row>> {

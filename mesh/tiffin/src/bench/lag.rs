@@ -1,7 +1,6 @@
 //! From the commit of an event to the document in Redis, and to a client's live stream through the gateway, while orders
 //! come at a fixed rate; beside a message over the bus alone, at the same rate and at the same time.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,15 +8,15 @@ use anyhow::{Result, ensure};
 use jiff::Timestamp;
 use mesh_local::running::Running;
 
+use super::Site;
 use super::door::Door;
 use super::load::{LUNCH, customers, order_evenly};
 use super::pace::Latency;
 use super::people::People;
-use super::row::{self, Row};
+use super::row::Row;
 use super::seen::{Commits, Watch};
 use super::shop::Shop;
 use super::wire::publish_to_deliver;
-use super::{DATA_DIR, on_own_platform};
 use crate::say::Steps;
 
 /// What the project promises of the way to Redis, at the median and of 99 in a hundred.
@@ -49,12 +48,8 @@ pub struct Args {
     /// For how long each.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
-    /// Where the platform keeps its data, which is removed before and afterwards.
-    #[arg(long, default_value = DATA_DIR)]
-    data_dir: PathBuf,
-    /// Print JSON, one row per line.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    site: Site,
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -78,12 +73,9 @@ impl Args {
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let steps = Steps::new();
-    let rows = on_own_platform(&args.data_dir, &steps, async |running| {
-        measure(&args, running, &steps).await
-    })
-    .await?;
-    Ok(row::print(&rows, args.json))
+    args.site
+        .rows(async |running, steps| measure(&args, running, steps).await)
+        .await
 }
 
 async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Row>> {

@@ -2,7 +2,6 @@
 //! say goes through the gateway. What Redis tells them stands for the screens they would look at.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,6 +15,7 @@ use mesh_contracts::user::Role;
 use mesh_local::running::Running;
 use serde::Deserialize;
 
+use super::Site;
 use super::cpu::{Cpu, Share};
 use super::door::Door;
 use super::load::{LUNCH, customers, order_evenly};
@@ -23,10 +23,9 @@ use super::order::cpu_rows;
 use super::pace::Latency;
 use super::people::People;
 use super::positions::on_shift;
-use super::row::{self, Row};
+use super::row::Row;
 use super::seen::{Commits, Told, Watch, listen};
 use super::shop::{Plan, Shop};
-use super::{DATA_DIR, on_own_platform};
 use crate::say::{self, Steps};
 
 /// Whole orders a second that the project promises on two cores.
@@ -62,12 +61,8 @@ pub struct Args {
     /// Food points, each with four couriers on shift.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=500))]
     points: u32,
-    /// Where the platform keeps its data, which is removed before and afterwards.
-    #[arg(long, default_value = DATA_DIR)]
-    data_dir: PathBuf,
-    /// Print JSON, one row per line.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    site: Site,
 }
 
 /// Kitchens and couriers.
@@ -102,12 +97,9 @@ struct Data {
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let steps = Steps::new();
-    let rows = on_own_platform(&args.data_dir, &steps, async |running| {
-        measure(&args, running, &steps).await
-    })
-    .await?;
-    Ok(row::print(&rows, args.json))
+    args.site
+        .rows(async |running, steps| measure(&args, running, steps).await)
+        .await
 }
 
 async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Row>> {

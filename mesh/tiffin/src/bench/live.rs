@@ -4,7 +4,6 @@
 //! Each client has a TLS connection of its own, as phones have; none shares one by HTTP/2.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,16 +17,16 @@ use mesh_contracts::user::Role;
 use mesh_local::running::Running;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::Site;
 use super::door::Door;
 use super::load::{Ready, customers, place_order};
 use super::order::memory_of_all;
 use super::pace::evenly;
 use super::people::People;
-use super::row::{self, Row};
+use super::row::Row;
 use super::seen::{Commits, Watch};
 use super::shop::{Plan, Shop};
 use super::wire::publish_to_deliver;
-use super::{DATA_DIR, on_own_platform};
 use crate::say::{self, Steps};
 
 /// What the project promises of the memory that an idle client takes.
@@ -71,23 +70,16 @@ pub struct Args {
     /// How many of them per second.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     rate: u32,
-    /// Where the platform keeps its data, which is removed before and afterwards.
-    #[arg(long, default_value = DATA_DIR)]
-    data_dir: PathBuf,
-    /// Print JSON, one row per line.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    site: Site,
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
     // What is started inherits it.
     allow_descriptors(args.clients)?;
-    let steps = Steps::new();
-    let rows = on_own_platform(&args.data_dir, &steps, async |running| {
-        measure(&args, running, &steps).await
-    })
-    .await?;
-    Ok(row::print(&rows, args.json))
+    args.site
+        .rows(async |running, steps| measure(&args, running, steps).await)
+        .await
 }
 
 /// Raises the limit of open files, the hard one too where that is allowed.

@@ -1,7 +1,6 @@
 //! A whole chain's lunch: 500 food points with 20 orders a minute each, 5,000 couriers who say where they are, thousands of
 //! customers who follow their order; and how much more there could be.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use jiff::Timestamp;
 use mesh_contracts::order::Kind;
 use mesh_local::running::Running;
 
+use super::Site;
 use super::cpu::Cpu;
 use super::door::Door;
 use super::live::{allow_descriptors, follow_own, order_each};
@@ -18,10 +18,9 @@ use super::order::cpu_rows;
 use super::pace::{Outcome, evenly};
 use super::people::People;
 use super::positions::{EVERY, Rider, moves, on_shift};
-use super::row::{self, Row};
+use super::row::Row;
 use super::seen::{Commits, Watch};
 use super::shop::{Plan, Shop};
-use super::{DATA_DIR, on_own_platform};
 use crate::say::{self, Steps};
 
 /// Of placing an order; the rate at which it is longer is where lunch ends.
@@ -62,22 +61,15 @@ pub struct Args {
     /// Customers who follow an order they placed before, each over a TLS connection.
     #[arg(long, default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(10..=16_000))]
     customers: u32,
-    /// Where the platform keeps its data, which is removed before and afterwards.
-    #[arg(long, default_value = DATA_DIR)]
-    data_dir: PathBuf,
-    /// Print JSON, one row per line.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    site: Site,
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
     allow_descriptors(args.customers)?;
-    let steps = Steps::new();
-    let rows = on_own_platform(&args.data_dir, &steps, async |running| {
-        measure(&args, running, &steps).await
-    })
-    .await?;
-    Ok(row::print(&rows, args.json))
+    args.site
+        .rows(async |running, steps| measure(&args, running, steps).await)
+        .await
 }
 
 async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Row>> {

@@ -1,6 +1,5 @@
 //! Couriers on shift who say where they are every four seconds: errors, latency, and the processor time of one position.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +13,15 @@ use mesh_contracts::id::UserId;
 use mesh_contracts::user::Role;
 use mesh_local::running::Running;
 
+use super::Site;
 use super::cpu::Cpu;
 use super::door::Door;
 use super::order::cpu_rows;
 use super::pace::evenly;
 use super::people::{People, enroll};
-use super::row::{self, Row};
+use super::row::Row;
 use super::seen::Watch;
 use super::shop::{AT_ONCE, place};
-use super::{DATA_DIR, on_own_platform};
 use crate::say::{self, Steps};
 use crate::settle;
 
@@ -50,12 +49,8 @@ pub struct Args {
     /// For how long.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
-    /// Where the platform keeps its data, which is removed before and afterwards.
-    #[arg(long, default_value = DATA_DIR)]
-    data_dir: PathBuf,
-    /// Print JSON, one row per line.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    site: Site,
 }
 
 /// A courier on shift.
@@ -66,12 +61,9 @@ pub(super) struct Rider {
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let steps = Steps::new();
-    let rows = on_own_platform(&args.data_dir, &steps, async |running| {
-        measure(&args, running, &steps).await
-    })
-    .await?;
-    Ok(row::print(&rows, args.json))
+    args.site
+        .rows(async |running, steps| measure(&args, running, steps).await)
+        .await
 }
 
 async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Row>> {

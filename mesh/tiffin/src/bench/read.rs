@@ -1,7 +1,6 @@
 //! What customers look at most, through the gateway: one order, and the order page. Beside it the same bytes from Redis
 //! by a plain GET, and as a file from nginx over TLS.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use futures::future::try_join_all;
 use mesh_contracts::order::Kind;
 use mesh_local::running::Running;
 
+use super::Site;
 use super::cpu::Cpu;
 use super::door::Door;
 use super::load::{LUNCH, customers, place_order};
@@ -19,10 +19,9 @@ use super::nginx::{DOCUMENT, Nginx, reader};
 use super::order::cpu_rows;
 use super::pace::{Call, Latency, evenly, most};
 use super::people::People;
-use super::row::{self, Row};
+use super::row::Row;
 use super::seen::Watch;
 use super::shop::{Plan, Shop};
-use super::{DATA_DIR, on_own_platform};
 use crate::say::Steps;
 
 /// What the project promises: at least this part of what nginx serves.
@@ -46,12 +45,8 @@ pub struct Args {
     /// For how long each: as fast as possible, then at half of that rate for the latency.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
-    /// Where the platform keeps its data, which is removed before and afterwards.
-    #[arg(long, default_value = DATA_DIR)]
-    data_dir: PathBuf,
-    /// Print JSON, one row per line.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    site: Site,
 }
 
 /// How fast something answers.
@@ -62,12 +57,9 @@ struct Speed {
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let steps = Steps::new();
-    let rows = on_own_platform(&args.data_dir, &steps, async |running| {
-        measure(&args, running, &steps).await
-    })
-    .await?;
-    Ok(row::print(&rows, args.json))
+    args.site
+        .rows(async |running, steps| measure(&args, running, steps).await)
+        .await
 }
 
 async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Row>> {

@@ -2,7 +2,6 @@
 //! token that came back, and the bus is frozen again and again. No answer may be older than its token; an honest 503 may
 //! come instead, and is counted.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,13 +18,13 @@ use mesh_runtime::headers::CONSISTENCY;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use super::Site;
 use super::door::Door;
 use super::load::{LUNCH, Ready, customers, place, set_line};
 use super::pace::Latency;
 use super::people::People;
-use super::row::{self, Row};
+use super::row::Row;
 use super::shop::{Plan, Shop};
-use super::{DATA_DIR, on_own_platform};
 use crate::client::version_of;
 use crate::say::Steps;
 
@@ -58,12 +57,8 @@ pub struct Args {
     /// Reads that bring a token.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(100..))]
     reads: u64,
-    /// Where the platform keeps its data, which is removed before and afterwards.
-    #[arg(long, default_value = DATA_DIR)]
-    data_dir: PathBuf,
-    /// Print JSON, one row per line.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    site: Site,
 }
 
 /// What all readers found.
@@ -75,12 +70,9 @@ struct Found {
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let steps = Steps::new();
-    let rows = on_own_platform(&args.data_dir, &steps, async |running| {
-        measure(running, args.reads, &steps).await
-    })
-    .await?;
-    Ok(row::print(&rows, args.json))
+    args.site
+        .rows(async |running, steps| measure(running, args.reads, steps).await)
+        .await
 }
 
 async fn measure(running: &Running, reads: u64, steps: &Steps) -> Result<Vec<Row>> {
