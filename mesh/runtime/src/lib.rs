@@ -27,7 +27,7 @@ pub mod problem;
 /// Every event is parsed, folded and printed a few times, in small pieces: under the system's own
 /// allocator that took a fifth of each service's time (`tiffin bench order`, profiled).
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 pub use clock::Clock;
 pub use coalesce::{Coalesce, CoalesceError};
