@@ -26,6 +26,10 @@ const BATCH_MAX: usize = 128;
 /// a core whatever is in it, and a person does not notice eight.
 const BATCH_PERIOD: Duration = Duration::from_millis(8);
 
+/// A batch of reactions alone comes later: nobody waits for its answer, and whoever looks does not
+/// notice twenty either. It goes with the next command if one comes sooner.
+const REACTION_PERIOD: Duration = Duration::from_millis(20);
+
 /// So many requests are worth a commit of their own: they do not wait for the period to end.
 const BATCH_WORTH: usize = 32;
 
@@ -52,12 +56,22 @@ struct Run {
     reply: oneshot::Sender<Vec<Verdict>>,
 }
 
+impl Run {
+    /// Whether anything but an event or a timer asked for it.
+    fn is_awaited(&self) -> bool {
+        self.appends
+            .iter()
+            .any(|append| append.mark.is_none() && append.fired.is_none())
+    }
+}
+
 impl Batchers {
     pub fn start(count: usize, options: &PgConnectOptions, signals: &Arc<Signals>) -> Self {
         let (queue, runs) = mpsc::channel(QUEUE_MAX);
         let runs = Arc::new(Mutex::new(Queue {
             runs,
-            pace: Pace::every(BATCH_PERIOD),
+            commands: Pace::every(BATCH_PERIOD),
+            reactions: Pace::every(REACTION_PERIOD),
         }));
         for _ in 0..count.max(1) {
             let batcher = Batcher {
@@ -89,20 +103,29 @@ impl Batchers {
 /// What waits to be committed, and when the next batch may go.
 struct Queue {
     runs: mpsc::Receiver<Run>,
-    pace: Pace,
+    commands: Pace,
+    reactions: Pace,
 }
 
 impl Queue {
     /// The next batch; `None` when the store was dropped.
     async fn next(&mut self) -> Option<Vec<Run>> {
         let first = self.runs.recv().await?;
-        let turn = self.pace.turn();
+        let mut is_awaited = first.is_awaited();
+        let mut turn = match is_awaited {
+            true => self.commands.turn(),
+            false => self.reactions.turn(),
+        };
         let mut size = first.appends.len();
         let mut runs = vec![first];
         while size < BATCH_WORTH {
             let Ok(Some(run)) = tokio::time::timeout_at(turn, self.runs.recv()).await else {
                 break;
             };
+            if run.is_awaited() && !is_awaited {
+                is_awaited = true;
+                turn = turn.min(self.commands.turn());
+            }
             size += run.appends.len();
             runs.push(run);
         }
