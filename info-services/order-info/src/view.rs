@@ -118,9 +118,11 @@ pub fn job(read: &Read<Delivery>) -> Value {
 pub fn history(events: Vec<Envelope>, document: &OrderDocument, caller: &Caller) -> Vec<HistoryEntry> {
     let entry = |event| {
         let mut entry = HistoryEntry::from(event);
-        if let Value::Object(data) = &mut entry.data {
+        let mut data = entry.data.value();
+        if let Value::Object(data) = &mut data {
             leave_out_unseen(data, document, caller);
         }
+        entry.data = data.into();
         entry
     };
     events.into_iter().map(entry).collect()

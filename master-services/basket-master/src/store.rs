@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use mesh_contracts::envelope::{BadBody, Envelope, EventBody as _};
+use mesh_contracts::envelope::{BadBody, Body, Envelope, EventBody as _};
 use mesh_contracts::geo::Country;
 use mesh_contracts::id::{BasketId, OrderId, PaymentId, ProductId, PromotionId};
 use mesh_contracts::ledger::Entry;
@@ -20,7 +20,6 @@ use mesh_contracts::view::promotion;
 use mesh_eventstore::SqlTime;
 use mesh_runtime::{Coalesce, CoalesceError, Shutdown};
 use moka::future::Cache;
-use serde_json::Value;
 use sqlx::PgPool;
 use sqlx::types::Json;
 use tokio::sync::Notify;
@@ -371,7 +370,7 @@ impl Tables {
 
     /// Everything that happened to these payments, in order; `None` for an event that this build does not know.
     pub async fn payment_events(&self, payments: &[String]) -> Result<PaymentEvents, TableError> {
-        let rows: Vec<(String, String, Json<Value>, SqlTime)> = sqlx::query_as(
+        let rows: Vec<(String, String, Json<Body>, SqlTime)> = sqlx::query_as(
             "select stream_id, type, data, at from events where stream_id = any($1) order by stream_id, version",
         )
         .bind(payments)

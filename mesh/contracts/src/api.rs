@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::envelope::{Actor, Envelope};
+use crate::envelope::{Actor, Body, Envelope};
 use crate::geo::{Coordinates, Country, Place};
 use crate::id::{AddressId, CourierId, FoodPointId, OrderId, UserId};
 use crate::menu::Pick;
@@ -520,7 +520,8 @@ pub struct HistoryEntry {
     /// The event or command that led to it.
     pub causation: Option<Uuid>,
     /// What happened.
-    pub data: serde_json::Value,
+    #[schema(value_type = serde_json::Value)]
+    pub data: Body,
 }
 
 impl From<Envelope> for HistoryEntry {

@@ -3,12 +3,14 @@
 //! Knows no event by name; the modules beside it do.
 
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::de::value::{BorrowedStrDeserializer, MapAccessDeserializer};
 use serde::de::{DeserializeSeed, Error as _, MapAccess};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 /// An event as it is stored, published, fed and folded.
@@ -33,13 +35,57 @@ pub struct Envelope {
     /// Who, because of what.
     pub meta: Meta,
     /// The body; [`EventBody::decode`] turns it into the owner's enum.
-    pub data: Value,
+    pub data: Body,
 }
 
 impl Envelope {
     /// The body as one of `E`'s events; `None` for a type that this build does not know.
     pub fn body<E: EventBody>(&self) -> Result<Option<E>, BadBody> {
         E::decode(&self.event_type, &self.data)
+    }
+}
+
+/// What an event says, as the JSON text that its owner wrote. It passes through outbox, bus and live streams as it
+/// is, and is read only by those whom its type concerns. Clones share the text.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Body(Arc<RawValue>);
+
+impl Body {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        self.0.get()
+    }
+
+    /// The body taken apart, for those who know no type that it could have.
+    pub fn value(&self) -> Value {
+        serde_json::from_str(self.as_str()).expect("a body is JSON")
+    }
+}
+
+impl From<Value> for Body {
+    fn from(value: Value) -> Self {
+        let text = serde_json::value::to_raw_value(&value).expect("a JSON value has string keys");
+        Self(text.into())
+    }
+}
+
+/// Two texts may say the same.
+impl PartialEq for Body {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str() || self.value() == other.value()
+    }
+}
+
+impl fmt::Display for Body {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
     }
 }
 
@@ -126,10 +172,10 @@ pub trait EventBody: Clone + fmt::Debug + Send + Sync + Sized + 'static {
     fn event_type(&self) -> &'static str;
 
     /// The body alone.
-    fn encode(&self) -> Value;
+    fn encode(&self) -> Body;
 
     /// `None` for a type that this build does not know: the reader skips it.
-    fn decode(event_type: &str, data: &Value) -> Result<Option<Self>, BadBody>;
+    fn decode(event_type: &str, data: &Body) -> Result<Option<Self>, BadBody>;
 }
 
 /// Declares the events of one aggregate: an enum, its wire names and their codec.
@@ -149,11 +195,14 @@ macro_rules! events {
                 match self { $(Self::$variant { .. } => $wire,)* }
             }
 
-            fn encode(&self) -> serde_json::Value {
+            fn encode(&self) -> $crate::envelope::Body {
                 $crate::envelope::data_of(self)
             }
 
-            fn decode(event_type: &str, data: &serde_json::Value) -> Result<Option<Self>, $crate::envelope::BadBody> {
+            fn decode(
+                event_type: &str,
+                data: &$crate::envelope::Body,
+            ) -> Result<Option<Self>, $crate::envelope::BadBody> {
                 $crate::envelope::typed(event_type, data, Self::TYPES)
             }
         }
@@ -161,20 +210,27 @@ macro_rules! events {
 }
 pub(crate) use events;
 
-pub(crate) fn data_of<E: Serialize>(event: &E) -> Value {
-    let mut tagged = serde_json::to_value(event).expect("events have string keys and finite numbers");
-    tagged.get_mut("data").map(Value::take).unwrap_or(Value::Null)
+/// Serde writes `{"type": …, "data": …}`, and the second is the body.
+pub(crate) fn data_of<E: Serialize>(event: &E) -> Body {
+    #[derive(Deserialize)]
+    struct Tagged {
+        #[serde(default)]
+        data: Option<Body>,
+    }
+    let tagged = serde_json::to_string(event).expect("events have string keys and finite numbers");
+    let Tagged { data } = serde_json::from_str(&tagged).expect("just written");
+    data.unwrap_or_else(|| Body::from(Value::Null))
 }
 
 pub(crate) fn typed<E: serde::de::DeserializeOwned>(
     event_type: &str,
-    data: &Value,
+    data: &Body,
     known: &[&str],
 ) -> Result<Option<E>, BadBody> {
     if !known.contains(&event_type) {
         return Ok(None);
     }
-    let tagged = MapAccessDeserializer::new(Tagged::Type(event_type, data));
+    let tagged = MapAccessDeserializer::new(Tagged::Type(event_type, &data.0));
     E::deserialize(tagged).map(Some).map_err(|source| BadBody {
         event_type: event_type.into(),
         source,
@@ -185,8 +241,8 @@ pub(crate) fn typed<E: serde::de::DeserializeOwned>(
 /// lies. Every reader does this for every event; putting the two into one value first copies the
 /// body twice.
 enum Tagged<'a> {
-    Type(&'a str, &'a Value),
-    Data(&'a Value),
+    Type(&'a str, &'a RawValue),
+    Data(&'a RawValue),
     Done,
 }
 

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::envelope::{BadBody, EventBody};
+use crate::envelope::{BadBody, Body, EventBody};
 use crate::geo::Coordinates;
 use crate::id::CourierId;
 use crate::view::delivery::{self, Delivery};
@@ -43,7 +43,7 @@ pub struct Happened {
     /// Business time.
     pub at: Timestamp,
     /// Its body.
-    pub data: Value,
+    pub data: Body,
     /// The document with this event in it, where its events alone would not give it: it has just joined the topic,
     /// or it has ended, and not everyone reads everything of how.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -340,7 +340,7 @@ mod tests {
     fn the_wire_form_of_every_event_is_pinned() {
         let lines: Vec<String> = every_event()
             .iter()
-            .map(|event| format!("{} {}", event.event_type(), event.encode()))
+            .map(|event| format!("{} {}", event.event_type(), event.encode().value()))
             .collect();
         let types: Vec<&str> = every_event().iter().map(EventBody::event_type).collect();
         assert_eq!(types, Event::TYPES, "one sample of each, in order");

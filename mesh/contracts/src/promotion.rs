@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(types, Event::TYPES, "one sample of each, in order");
         let lines: Vec<String> = events
             .iter()
-            .map(|event| format!("{} {}", event.event_type(), event.encode()))
+            .map(|event| format!("{} {}", event.event_type(), event.encode().value()))
             .collect();
         insta::assert_snapshot!(lines.join("\n"), @r#"
         promotion.created {"promotion":{"country":"DE","discount":{"basis_points":1500},"ends_at":"1970-01-01T01:00:00Z","names":{"en":"Lunch","ru":"Обед"},"starts_at":"1970-01-01T00:00:00Z"}}

@@ -1,7 +1,7 @@
 //! Reading events back: one stream, all of them stream by stream, or only where streams stand.
 
 use mesh_bus::feed::Extent;
-use mesh_contracts::envelope::{Envelope, Meta};
+use mesh_contracts::envelope::{Body, Envelope, Meta};
 use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::types::Json;
@@ -136,6 +136,7 @@ async fn stream_page(
 
 pub(crate) fn envelope(row: &PgRow) -> Result<Envelope, sqlx::Error> {
     let Json(meta): Json<Meta> = row.try_get("meta")?;
+    let Json(data): Json<Body> = row.try_get("data")?;
     let SqlTime(at) = row.try_get("at")?;
     let SqlTime(recorded_at) = row.try_get("recorded_at")?;
     let schema_version: i16 = row.try_get("schema_version")?;
@@ -149,7 +150,7 @@ pub(crate) fn envelope(row: &PgRow) -> Result<Envelope, sqlx::Error> {
         at,
         recorded_at,
         meta,
-        data: row.try_get("data")?,
+        data,
     })
 }
 

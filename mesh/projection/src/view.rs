@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::marker::PhantomData;
 
-use mesh_contracts::envelope::Envelope;
+use mesh_contracts::envelope::{Body, Envelope};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -240,7 +240,7 @@ struct LiveEvent<'a, D> {
     stream: &'a str,
     version: u64,
     at: jiff::Timestamp,
-    data: &'a Json,
+    data: &'a Body,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     left: bool,
     #[serde(skip_serializing_if = "Option::is_none")]

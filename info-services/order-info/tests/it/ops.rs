@@ -133,7 +133,7 @@ async fn the_board_says_what_readers_gave_up() {
         assert_eq!(health.dead_letters, 0);
         let id = OrderId::new_v7();
         let mut poison = world.orders.keep(id, placed(id, customer(1).subject));
-        poison.data = json!({ "number": 7 });
+        poison.data = json!({ "number": 7 }).into();
         world.orders.publish(&poison).await;
         let newest = loop {
             let health: Health = serde_json::from_value(client.passing("health").await).expect("health");

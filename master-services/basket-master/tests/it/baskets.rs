@@ -37,7 +37,7 @@ async fn a_line_takes_the_price_that_was_heard_last() {
         let events = world.events(ann.subject.basket()).await;
         let prices: Vec<_> = events
             .iter()
-            .map(|event| event.data["unit_price"]["amount"].as_i64())
+            .map(|event| event.data.value()["unit_price"]["amount"].as_i64())
             .collect();
         assert_eq!(prices, [Some(450), Some(490), Some(490)], "set, repriced, set again");
     })
@@ -145,7 +145,7 @@ async fn what_comes_back_costs_what_the_menu_says_now() {
         eventually("the basket is reopened and repriced", || async {
             let events = world.events(basket).await;
             let newest = events.last().expect("it is not empty");
-            let price = newest.data["unit_price"]["amount"].as_i64();
+            let price = newest.data.value()["unit_price"]["amount"].as_i64();
             (newest.event_type == "basket.repriced" && price == Some(490)).then_some(())
         })
         .await;

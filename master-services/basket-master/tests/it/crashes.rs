@@ -47,7 +47,7 @@ async fn a_provider_that_is_away_is_asked_until_it_answers() {
             .events(order.payment())
             .await
             .iter()
-            .filter_map(|event| event.data["key"].as_str().map(str::to_owned))
+            .filter_map(|event| event.data.value()["key"].as_str().map(str::to_owned))
             .collect();
         assert_eq!(keys, [format!("{}-1", order.payment())]);
     })

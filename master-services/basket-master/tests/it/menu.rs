@@ -76,7 +76,7 @@ fn quote(answer: &Answer) -> Quote {
 
 async fn newest(world: &World, basket: impl ToString) -> (String, Value) {
     let newest = world.events(basket).await.pop().expect("it is not empty");
-    (newest.event_type, newest.data)
+    (newest.event_type, newest.data.value())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -101,7 +101,7 @@ async fn after_a_refusal_another_card_may_pay() {
         let order = world.paying(&ann, "pm_card_insufficient_funds").await;
         world.until(order, "payment.declined").await;
         let events = world.events(order.payment()).await;
-        let declined = &events.last().expect("a refusal").data;
+        let declined = events.last().expect("a refusal").data.value();
         assert_eq!(
             (declined["code"].as_str(), declined["count"].as_u64()),
             (Some("insufficient_funds"), Some(1))
@@ -246,7 +246,7 @@ async fn who_is_at_fault_bears_what_goes_back() {
         let borne = events
             .iter()
             .find(|event| event.event_type == "payment.liability_booked");
-        let borne = &borne.expect("booked").data;
+        let borne = borne.expect("booked").data.value();
         assert_eq!(
             (&borne["liable"], &borne["amount"]["amount"]),
             (&json!("point"), &json!(PRICE))

@@ -46,7 +46,7 @@ async fn three_silences_in_a_row_end_the_shift() {
         })
         .await;
         let last = world.events(stream).await.pop().expect("events");
-        assert_eq!(last.data["reason"], "missed_offers");
+        assert_eq!(last.data.value()["reason"], "missed_offers");
         world.happened(stream, "courier.offer_missed", 3).await;
     })
     .await;

@@ -48,7 +48,7 @@ async fn a_photo_proves_a_hand_over_after_a_closed_door() {
             assert_eq!(world.tell(&courier, delivery, verb, body).await.status, 200, "{verb}");
         }
         let last = world.events(delivery).await.pop().expect("events");
-        assert_eq!(last.data["proof"], json!({ "photo": "p-20260301_7" }));
+        assert_eq!(last.data.value()["proof"], json!({ "photo": "p-20260301_7" }));
     })
     .await;
 }

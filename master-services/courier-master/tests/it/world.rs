@@ -260,7 +260,7 @@ impl<'a> World<'a> {
             let is_open = events
                 .last()
                 .is_some_and(|last| last.event_type == "delivery.offered" || last.event_type == "delivery.food_ready");
-            (is_open && offer.data["courier"] == id).then_some(())
+            (is_open && offer.data.value()["courier"] == id).then_some(())
         })
         .await;
     }

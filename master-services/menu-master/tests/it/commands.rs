@@ -147,7 +147,7 @@ async fn an_ingredient_is_known_once_a_product_named_it() {
         let created = world.create("nameless", &nameless).await;
         assert_eq!(created.status, 201, "{created:?}");
         let id = created.json()["id"].as_str().expect("an id").to_owned();
-        let said = &world.events(id).await[0].data;
+        let said = world.events(id).await[0].data.value();
         assert_eq!(said["product"]["recipe"][0]["name"], "Toast", "events always carry it");
     })
     .await;
@@ -175,7 +175,7 @@ async fn a_product_with_options_is_said_as_it_was_described() {
         let created = world.create("club", &club).await;
         assert_eq!(created.status, 201, "{created:?}");
         let id = created.json()["id"].as_str().expect("an id").to_owned();
-        assert_eq!(world.events(id).await[0].data["product"], club);
+        assert_eq!(world.events(id).await[0].data.value()["product"], club);
     })
     .await;
 }

@@ -168,10 +168,10 @@ impl World {
         })
         .await;
         let last = events.last().expect("there is one");
-        assert_eq!(last.data["occasion"], job.occasion.as_str());
+        assert_eq!(last.data.value()["occasion"], job.occasion.as_str());
         match last.event_type.as_str() {
             "notification.sent" => "sent".to_owned(),
-            _ => last.data["reason"].as_str().expect("a reason").to_owned(),
+            _ => last.data.value()["reason"].as_str().expect("a reason").to_owned(),
         }
     }
 

@@ -124,7 +124,7 @@ async fn a_kitchen_says_from_where_on_its_stock_is_low() {
             .await
             .split_off(2)
             .iter()
-            .map(|event| event.data["low_at"].clone())
+            .map(|event| event.data.value()["low_at"].clone())
             .collect();
         assert_eq!(low_at, [json!(5), json!(null)], "what is so already changes nothing");
     })

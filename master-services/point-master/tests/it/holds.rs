@@ -226,7 +226,7 @@ async fn a_hold_that_nobody_confirms_expires_and_a_late_acceptance_is_told_so() 
         );
         let events = world.events(point).await;
         assert_eq!(events[3].meta.actor.0, "timer:point-master");
-        assert_eq!(events[4].data["reason"], "ended");
+        assert_eq!(events[4].data.value()["reason"], "ended");
         assert_eq!(world.folded(point).await.stock[&BREAD].available, 10);
     })
     .await;
@@ -246,7 +246,7 @@ async fn two_missed_tickets_pause_the_point_until_it_is_opened() {
         world.settle(&[(THIRD, 1)]).await;
         let refused = world.events(point).await.pop().expect("answered");
         assert_eq!(
-            (refused.event_type.as_str(), &refused.data["reason"]),
+            (refused.event_type.as_str(), &refused.data.value()["reason"]),
             ("hold.failed", &"closed".into())
         );
         let opened = world

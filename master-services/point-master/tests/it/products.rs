@@ -66,7 +66,10 @@ impl World {
         let of_stock = events.filter(|event| event.event_type.starts_with("stock."));
         of_stock
             .map(|event| {
-                let ingredient = event.data["ingredient"].as_str().expect("an ingredient").to_owned();
+                let ingredient = event.data.value()["ingredient"]
+                    .as_str()
+                    .expect("an ingredient")
+                    .to_owned();
                 (event.event_type, ingredient)
             })
             .collect()

@@ -15,7 +15,7 @@ async fn an_address_is_kept_exactly_and_told_roughly() {
         assert_eq!(world.get(&path).await.json(), home());
         let event = world.events(anna.subject).await.remove(1);
         let rough = json!({ "country": "DE", "at": { "lat_e6": 52_520_000, "lon_e6": 13_405_000 } });
-        assert_eq!(event.data, json!({ "address": address(1), "place": rough }));
+        assert_eq!(event.data.value(), json!({ "address": address(1), "place": rough }));
         let mut moved = home();
         moved["text"] = json!("Hauptstr. 9");
         moved["instructions"] = json!(" ");

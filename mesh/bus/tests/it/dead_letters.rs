@@ -44,7 +44,7 @@ async fn after_three_tries_an_event_is_a_dead_letter_without_its_body() {
         }
     });
     let mut poison = event(&stream(1), 2);
-    poison.data = serde_json::json!({ "secret": "body" });
+    poison.data = serde_json::json!({ "secret": "body" }).into();
     publish(&bus, &[event(&stream(1), 1), poison.clone(), event(&stream(2), 1)]).await;
     eventually("the owner is told", async || {
         (!told.lock().unwrap().is_empty()).then_some(())

@@ -23,7 +23,7 @@ pub fn event(stream: &str, version: u64) -> Envelope {
         at: Timestamp::UNIX_EPOCH,
         recorded_at: Timestamp::now(),
         meta: Meta::by(Actor::service("order-master")),
-        data: json!({ "version": version }),
+        data: json!({ "version": version }).into(),
     }
 }
 

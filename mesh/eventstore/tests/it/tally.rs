@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use mesh_contracts::envelope::{Actor, BadBody, EventBody};
+use mesh_contracts::envelope::{Actor, BadBody, Body, EventBody};
 use mesh_eventstore::{
     Aggregate, CommandKey, Effect, Outcome, Recorded, Request, SnapshotForm, Store, StoreConfig, Streams, SubmitError,
     migrate,
@@ -40,15 +40,17 @@ impl EventBody for Event {
         }
     }
 
-    fn encode(&self) -> Value {
-        match self {
+    fn encode(&self) -> Body {
+        let body = match self {
             Self::Opened { limit } | Self::Raised { limit } => json!({ "limit": limit }),
             Self::Added { amount } => json!({ "amount": amount }),
             Self::Closed => json!({}),
-        }
+        };
+        body.into()
     }
 
-    fn decode(event_type: &str, data: &Value) -> Result<Option<Self>, BadBody> {
+    fn decode(event_type: &str, data: &Body) -> Result<Option<Self>, BadBody> {
+        let data = data.value();
         let number = |member: &str| {
             serde_json::from_value(data[member].clone()).map_err(|source| BadBody {
                 event_type: event_type.into(),

@@ -31,7 +31,7 @@ impl View for Notebooks {
         doc.seen.push(event.version);
         match event.event_type.as_str() {
             "notebook.given" => {
-                doc.holder = event.data["to"].as_str().ok_or("no holder")?.to_owned();
+                doc.holder = event.data.value()["to"].as_str().ok_or("no holder")?.to_owned();
             }
             "notebook.closed" => doc.closed = true,
             "notebook.burnt" => return Ok(None),
@@ -96,6 +96,6 @@ fn event(number: usize, version: u64, event_type: &str, data: Value) -> Envelope
         at: Timestamp::UNIX_EPOCH,
         recorded_at: Timestamp::now(),
         meta: Meta::by(Actor::service("order-master")),
-        data,
+        data: data.into(),
     }
 }

@@ -94,7 +94,7 @@ mod tests {
             at: at(second),
             recorded_at: at(second),
             meta: Meta::by(Actor::service("order-master")),
-            data,
+            data: data.into(),
         };
         (1..).zip(told).map(event).collect()
     }

@@ -113,7 +113,7 @@ pub fn explain(id: OrderId, story: &Story) -> anyhow::Result<Explained> {
 /// Food points answer many orders in one stream; every other stream is about this one alone.
 fn is_about(event: &Envelope, order: OrderId) -> bool {
     let is_of_point = event.stream.starts_with(FoodPointId::PREFIX);
-    !is_of_point || event.data["order"] == Value::String(order.to_string())
+    !is_of_point || event.data.value()["order"] == Value::String(order.to_string())
 }
 
 impl fmt::Display for Explained {

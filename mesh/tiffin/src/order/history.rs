@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
-use mesh_contracts::envelope::Envelope;
+use mesh_contracts::envelope::{Body, Envelope};
 use serde::Serialize;
-use serde_json::Value;
 use uuid::Uuid;
 
 use super::seconds;
@@ -30,7 +29,7 @@ pub struct Entry {
     /// The same, in words.
     pub because: String,
     /// What happened.
-    pub data: Value,
+    pub data: Body,
 }
 
 impl Entry {
@@ -106,7 +105,7 @@ impl fmt::Display for Table<'_> {
 mod tests {
     use mesh_contracts::envelope::{Actor, Meta};
     use mesh_contracts::id::{FoodPointId, OrderId};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -127,7 +126,7 @@ mod tests {
                 causation: causation.map(Uuid::from_u128),
                 ..Meta::by(Actor(actor.to_owned()))
             },
-            data,
+            data: data.into(),
         }
     }
 

@@ -130,7 +130,7 @@ mod tests {
             at: recorded_at,
             recorded_at,
             meta: Meta::by(Actor::service("anyone")),
-            data,
+            data: data.into(),
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
-use mesh_contracts::envelope::EventBody as _;
+use mesh_contracts::envelope::{Body, EventBody as _};
 use mesh_contracts::id::OrderId;
 use mesh_contracts::order::Event;
 use mesh_contracts::view;
@@ -22,6 +22,7 @@ use mesh_local::services::{Kind, of_kind};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
+use sqlx::types::Json;
 use sqlx::{PgPool, Row as _};
 use tempfile::TempDir;
 use tiffin::client::{Api, Person};
@@ -167,7 +168,8 @@ impl Past {
         let mut folded = None;
         for row in rows {
             let SqlTime(at) = row.try_get("at")?;
-            let event = Event::decode(row.try_get("type")?, &row.try_get("data")?)?;
+            let Json(data): Json<Body> = row.try_get("data")?;
+            let event = Event::decode(row.try_get("type")?, &data)?;
             folded = view::order::fold(folded, &event.context("an event of this build")?, at);
         }
         let mut document = json!(folded.context("it was placed by then")?);

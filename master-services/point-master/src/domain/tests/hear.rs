@@ -141,7 +141,7 @@ fn an_event_with_another_shape_is_an_error_and_an_unknown_one_is_not() {
         at: NOON,
         recorded_at: NOON,
         meta: Meta::by(Actor::service("order-master")),
-        data: serde_json::json!({ "attempt": "first" }),
+        data: serde_json::json!({ "attempt": "first" }).into(),
     };
     assert!(hear(&envelope).is_err());
     envelope.event_type = "order.sung_about".into();

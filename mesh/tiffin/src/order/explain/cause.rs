@@ -51,13 +51,14 @@ pub fn implied<'a>(event: &Envelope, story: &'a Story) -> Option<&'a Envelope> {
     let is_before = |other: &&Envelope| other.stream == event.stream && other.version < event.version;
     match Context::of_stream(&event.stream)? {
         Context::Basket => {
-            let attempt = event.data.get("attempt")?;
+            let attempt = |event: &Envelope| event.data.value().get("attempt").cloned();
+            let answered = attempt(event)?;
             let mut asked = story.others.iter().filter(is_before);
-            asked.find(|other| other.event_type == "payment.intended" && other.data.get("attempt") == Some(attempt))
+            asked.find(|other| other.event_type == "payment.intended" && attempt(other).as_ref() == Some(&answered))
         }
         Context::Courier if event.event_type == "delivery.offered" => story.others.iter().rfind(is_before),
         Context::Notify => {
-            let told = format!("order.{}", event.data.get("occasion")?.as_str()?);
+            let told = format!("order.{}", event.data.value().get("occasion")?.as_str()?);
             story.order.iter().find(|other| other.event_type == told)
         }
         Context::Courier | Context::Order | Context::Point | Context::Menu | Context::User => None,
@@ -72,7 +73,7 @@ impl Because {
             (None, None) => Self::Itself,
             (None, Some(cause)) => Self::Event(Cause::of(cause)),
             (Some(_), Some(cause)) if actor.starts_with("timer:") => {
-                let passed = deadline(&cause.data, event.at);
+                let passed = deadline(&cause.data.value(), event.at);
                 Self::Deadline {
                     name: passed.as_ref().map(|(name, _)| name.clone()),
                     due: passed.map(|(_, due)| due),

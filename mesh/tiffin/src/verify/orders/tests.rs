@@ -109,7 +109,7 @@ fn a_hole_a_repeat_and_a_missing_end_are_breaches() {
 #[test]
 fn an_event_that_cannot_be_read_is_a_breach() {
     let mut events = log(ORDER, &[created(), paid()]);
-    events[1].data = serde_json::json!({});
+    events[1].data = serde_json::json!({}).into();
     assert_eq!(path("ord", 2, &events).len(), 1);
 }
 

@@ -260,7 +260,8 @@ impl Scene {
     async fn rest_of_the_window(&self, order: OrderId) -> Duration {
         let events = self.witness.orders(&[order]).await;
         let created = &events[&order.to_string()][0];
-        let pay_by = created.data["pay_by"].as_str().expect("a window has an end");
+        let created = created.data.value();
+        let pay_by = created["pay_by"].as_str().expect("a window has an end");
         let clock = self.site.platform.running().clock().clone();
         clock.wall_until(pay_by.parse().expect("a timestamp"))
     }

@@ -189,7 +189,7 @@ impl Race {
             );
             assert!(record.is_settled(), "{}: {:?}", record.order, record.breaches());
             let last = record.events.last().expect("it was created");
-            let end = (last.event_type.as_str(), &last.data["reason"]);
+            let end = (last.event_type.as_str(), &last.data.value()["reason"]);
             assert_eq!(end, ("order.rejected", &json!("no_candidate")), "{}", record.order);
         }
     }

@@ -235,7 +235,7 @@ impl World {
     pub fn append<A: Aggregate>(&mut self, kept: fn(&mut Self) -> &mut Streams<A>, id: &str, events: Vec<A::Event>) {
         for event in events {
             let (at, data) = (self.now, event.encode());
-            let says = hash_of(&(id, event.event_type(), &data));
+            let says = hash_of(&(id, event.event_type(), data.as_str()));
             let stored = kept(self).store(id, &event, says, at);
             for effect in stored.effects {
                 match effect {

@@ -424,7 +424,7 @@ fn heads(events: &[Envelope]) -> BTreeMap<String, i64> {
 fn total(events: &[Envelope]) -> i64 {
     let created = events.iter().find(|event| event.event_type == "order.created");
     created
-        .and_then(|event| event.data["quote"]["total"]["amount"].as_i64())
+        .and_then(|event| event.data.value()["quote"]["total"]["amount"].as_i64())
         .expect("a total")
 }
 
