@@ -17,6 +17,7 @@ use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use crate::live::Hub;
+use crate::memory::Memory;
 use crate::view::AnyView;
 use crate::{keys, library};
 
@@ -122,6 +123,7 @@ pub(crate) struct Shown {
     pub generation: AtomicU64,
     /// The durable consumer's name, which that of a new edition's begins with.
     pub durable: String,
+    pub memory: Memory,
 }
 
 impl Projection {

@@ -9,6 +9,7 @@ mod audit;
 mod connection;
 pub mod keys;
 mod library;
+mod memory;
 
 pub mod progress;
 mod refill;

@@ -1,4 +1,4 @@
-#!lua name=tiffin_projection_v2
+#!lua name=tiffin_projection_v3
 
 -- All that touches more than one key at once. Names are global to the server and end in a
 -- version: another build with other functions brings another name.
@@ -86,10 +86,11 @@ local function apply(keys, args)
     return 'gap'
   end
   local key = document(prefix, edition, stream)
-  local stored = redis.call('HMGET', key, 'v', 'idx')
+  local stored = redis.call('HMGET', key, 'v', 'idx', 'q')
   local version = tonumber(stored[1] or '0')
   if version >= tonumber(args[6]) then return 'dropped' end
-  if version ~= tonumber(args[5]) then return 'gap' end
+  -- Who writes may not have read, so it may not know of a quarantine.
+  if version ~= tonumber(args[5]) or stored[3] then return 'gap' end
   place(prefix .. edition .. ':', stream, cjson.decode(stored[2] or '{}'), cjson.decode(args[8]))
   redis.call('HSET', key, 'v', args[6], 'doc', args[7], 'idx', args[8])
   if is_current and known.building then
@@ -340,16 +341,16 @@ local function resume(keys, args)
   return found
 end
 
-redis.register_function('tiffin_apply_v2', apply)
-redis.register_function('tiffin_begin_v2', begin)
-redis.register_function('tiffin_start_v2', start)
-redis.register_function('tiffin_lease_v2', lease)
-redis.register_function('tiffin_finish_v2', finish)
-redis.register_function('tiffin_stored_v2', stored)
-redis.register_function('tiffin_versions_v2', versions)
-redis.register_function('tiffin_quarantine_v2', quarantine)
-redis.register_function('tiffin_get_v2', get)
-redis.register_function('tiffin_list_v2', list)
-redis.register_function('tiffin_members_v2', members)
-redis.register_function('tiffin_snapshot_v2', snapshot)
-redis.register_function('tiffin_resume_v2', resume)
+redis.register_function('tiffin_apply_v3', apply)
+redis.register_function('tiffin_begin_v3', begin)
+redis.register_function('tiffin_start_v3', start)
+redis.register_function('tiffin_lease_v3', lease)
+redis.register_function('tiffin_finish_v3', finish)
+redis.register_function('tiffin_stored_v3', stored)
+redis.register_function('tiffin_versions_v3', versions)
+redis.register_function('tiffin_quarantine_v3', quarantine)
+redis.register_function('tiffin_get_v3', get)
+redis.register_function('tiffin_list_v3', list)
+redis.register_function('tiffin_members_v3', members)
+redis.register_function('tiffin_snapshot_v3', snapshot)
+redis.register_function('tiffin_resume_v3', resume)

@@ -13,6 +13,7 @@ use mesh_runtime::Shutdown;
 use tokio::sync::{Notify, watch};
 
 use crate::connection::{Inner, Projection, Shown};
+use crate::memory::Memory;
 use crate::view::{Of, View};
 use crate::write::{Hindrance, Standing, Voice};
 
@@ -37,6 +38,7 @@ impl Projection {
             filled: watch::channel(false).0,
             generation: AtomicU64::new(0),
             durable: durable.to_owned(),
+            memory: Memory::default(),
         });
         self.inner.show(shown.clone());
         let inner = self.inner.clone();

@@ -2,6 +2,7 @@
 //!
 //! Does no I/O; everything around it is the crate's affair.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::marker::PhantomData;
@@ -122,6 +123,8 @@ pub(crate) struct Folded {
     pub version: u64,
     /// Empty if the fold gave nothing.
     pub doc: String,
+    /// The same, to be folded onto.
+    pub known: AnyDoc,
     pub entries: BTreeMap<String, String>,
     pub announcements: Vec<Announcement>,
 }
@@ -145,16 +148,37 @@ pub(crate) struct Stuck {
 /// What folding came to.
 pub(crate) type Outcome = (Option<Folded>, Option<Stuck>);
 
+/// An `Option` of a view's document, whose type only the view knows.
+pub(crate) type AnyDoc = Box<dyn Any + Send + Sync>;
+
+/// What events are folded onto.
+pub(crate) enum Base {
+    /// As Redis has it; empty if it has nothing.
+    Stored(String),
+    /// As the same view folded it.
+    Known(AnyDoc),
+}
+
+/// Why nothing came of folding.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotFolded {
+    #[error("stored document unreadable")]
+    Unreadable(#[from] serde_json::Error),
+    /// An event could not be folded, and the fold has eaten the document that we knew.
+    #[error("document eaten by a failed fold")]
+    Eaten,
+}
+
 /// A [`View`] whose document type is out of sight, so that one writer serves all views.
 pub(crate) trait AnyView: Send + Sync {
     fn kind(&self) -> &'static str;
 
     fn version(&self) -> u32;
 
-    /// Folds events onto a stored document. Gives what is to be written, if any event could be
-    /// folded, and what stopped it, if anything did. `Err` if the stored document is unreadable.
+    /// Folds events onto a document. Gives what is to be written, if any event could be folded,
+    /// and what stopped it, if anything did.
     /// History is announced to nobody, so its announcements are not even made.
-    fn fold(&self, stored: &str, events: &[Envelope], is_news: bool) -> Result<Outcome, serde_json::Error>;
+    fn fold(&self, base: Base, events: &[Envelope], is_news: bool) -> Result<Outcome, NotFolded>;
 }
 
 pub(crate) struct Of<V>(PhantomData<fn() -> V>);
@@ -174,8 +198,17 @@ impl<V: View> AnyView for Of<V> {
         V::VERSION
     }
 
-    fn fold(&self, stored: &str, events: &[Envelope], is_news: bool) -> Result<Outcome, serde_json::Error> {
-        let mut doc = parse::<V::Doc>(stored)?;
+    fn fold(&self, base: Base, events: &[Envelope], is_news: bool) -> Result<Outcome, NotFolded> {
+        let (stored, mut doc) = match base {
+            Base::Stored(text) => {
+                let doc = parse::<V::Doc>(&text)?;
+                (Some(text), doc)
+            }
+            Base::Known(doc) => (
+                None,
+                *doc.downcast::<Option<V::Doc>>().expect("a view gets its own back"),
+            ),
+        };
         let place = |doc: &Option<V::Doc>| doc.as_ref().map(V::place).unwrap_or_default();
         let mut placement = place(&doc);
         let mut announcements = Vec::new();
@@ -183,7 +216,10 @@ impl<V: View> AnyView for Of<V> {
             doc = match V::fold(doc, event) {
                 Ok(doc) => doc,
                 // The fold has eaten the document; the events before this one are folded again.
-                Err(error) => return self.fold_until(stored, &events[..done], is_news, (event, error)),
+                Err(error) => {
+                    let stored = stored.ok_or(NotFolded::Eaten)?;
+                    return self.fold_until(stored, &events[..done], is_news, (event, error));
+                }
             };
             if !is_news {
                 continue;
@@ -198,6 +234,7 @@ impl<V: View> AnyView for Of<V> {
             doc: doc.as_ref().map(to_json).unwrap_or_default(),
             entries: place(&doc).entries(),
             announcements,
+            known: Box::new(doc),
         });
         Ok((folded, None))
     }
@@ -206,12 +243,12 @@ impl<V: View> AnyView for Of<V> {
 impl<V: View> Of<V> {
     fn fold_until(
         &self,
-        stored: &str,
+        stored: String,
         good: &[Envelope],
         is_news: bool,
         (bad, error): (&Envelope, BoxError),
-    ) -> Result<Outcome, serde_json::Error> {
-        let (folded, _) = self.fold(stored, good, is_news)?;
+    ) -> Result<Outcome, NotFolded> {
+        let (folded, _) = self.fold(Base::Stored(stored), good, is_news)?;
         let stuck = Stuck {
             version: bad.version,
             error,

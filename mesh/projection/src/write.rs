@@ -2,18 +2,21 @@
 //!
 //! Two projectors, duplicates and reordering are harmless: a write states the version it was
 //! folded from, and a hole is filled from the owner's feed before anything behind it is written.
+//! What news follows on is remembered, or read if that turns out to be wrong.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mesh_contracts::envelope::Envelope;
 use mesh_runtime::telemetry;
 use redis::{Cmd, Pipeline};
 
 use crate::connection::{Inner, Shown};
-use crate::view::{Folded, Stuck};
+use crate::memory::Remembered;
+use crate::view::{Base, Folded, NotFolded, Stuck};
 use crate::{BoxError, keys, library};
 
 /// Rounds against other writers of the same documents. Each round one of them wins.
@@ -30,6 +33,10 @@ pub(crate) const LIVE_ENTRIES_MAX: usize = 1_000;
 
 /// A topic without events for so long is forgotten; its clients get a snapshot instead.
 pub(crate) const LIVE_TTL_S: u64 = 2 * 3600;
+
+/// A first event that is older is probably sent again, as after the loss of the broker: then the
+/// document is there, and refusing takes longer than looking.
+const NEW_FOR: SignedDuration = SignedDuration::from_secs(10);
 
 /// How a write is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,10 +108,11 @@ pub(crate) enum WriteError {
     Gone,
 }
 
-/// What Redis holds of a stream.
+/// What Redis holds of a stream, or should hold.
 struct Stored {
+    edition: Arc<str>,
     version: u64,
-    doc: String,
+    base: Base,
     quarantined: bool,
     /// A later build's: ours would fold it in another way.
     is_foreign: bool,
@@ -117,12 +125,35 @@ struct Task {
     events: Vec<Envelope>,
 }
 
+impl Task {
+    /// Whether there are events behind `version`, without a hole.
+    fn goes_on(&self, version: u64) -> bool {
+        let known = self.events.partition_point(|event| event.version <= version);
+        known < self.events.len() && follows(version, &self.events[known..])
+    }
+
+    fn begins(&self) -> bool {
+        let now = Timestamp::now();
+        let is_new = |first: &Envelope| now.duration_since(first.recorded_at) < NEW_FOR;
+        self.goes_on(0) && self.events.first().is_some_and(is_new)
+    }
+}
+
 /// A document that is ready, and what stopped the fold behind it.
 struct Draft {
     task: Task,
+    edition: Arc<str>,
     expected: u64,
     folded: Option<Folded>,
     stuck: Option<Stuck>,
+}
+
+enum Drafted {
+    Ready(Draft),
+    /// Nothing to write, or nothing that may be written.
+    Standing(String, Standing),
+    /// To be folded onto what Redis has.
+    Again(Task),
 }
 
 enum Verdict {
@@ -148,10 +179,11 @@ impl Inner {
             if round > 0 {
                 tokio::time::sleep(RACE_PAUSE).await;
             }
-            let (edition, stored) = self.stored(shown, &tasks, voice).await?;
-            let drafts = self.draft(shown, tasks, stored, voice, &mut standings).await;
-            let verdicts = self.write_drafts(shown, &edition, &drafts, voice).await?;
+            let stored = self.recalled_or_stored(shown, &tasks, voice, round == 0).await?;
+            let (drafts, again) = self.draft(shown, tasks, stored, voice, &mut standings).await;
+            let verdicts = self.write_drafts(shown, &drafts, voice).await?;
             tasks = self.conclude(shown, drafts, verdicts, voice, &mut standings);
+            tasks.extend(again);
         }
         for task in tasks {
             let standing = Standing {
@@ -202,14 +234,31 @@ impl Inner {
         cmd
     }
 
-    /// Gives the edition beside what it holds, since the current one may be another a moment later.
-    async fn stored(
+    /// What the tasks follow on, one for each. Only what is not remembered is read.
+    async fn recalled_or_stored(
         &self,
         shown: &Shown,
         tasks: &[Task],
         voice: Voice<'_>,
-    ) -> Result<(String, Vec<Stored>), WriteError> {
-        let streams = tasks.iter().map(|task| &task.stream);
+        is_first: bool,
+    ) -> Result<Vec<Stored>, WriteError> {
+        // In a later round something was not as we thought.
+        let may_recall = is_first && voice == Voice::Aloud;
+        let recalled: Vec<Option<Stored>> = tasks
+            .iter()
+            .map(|task| may_recall.then(|| recall(shown, task)).flatten())
+            .collect();
+        let unknown = tasks.iter().zip(&recalled).filter(|(_, recalled)| recalled.is_none());
+        let unknown: Vec<&str> = unknown.map(|(task, _)| task.stream.as_str()).collect();
+        let mut stored = self.stored(shown, &unknown, voice).await?.into_iter();
+        let both = recalled.into_iter().map(|recalled| recalled.or_else(|| stored.next()));
+        Ok(both.map(|stored| stored.expect("a row for each stream")).collect())
+    }
+
+    async fn stored(&self, shown: &Shown, streams: &[&str], voice: Voice<'_>) -> Result<Vec<Stored>, WriteError> {
+        if streams.is_empty() {
+            return Ok(Vec::new());
+        }
         let cmd = self.ask(library::STORED, shown, voice.edition(), streams);
         type Row = (Option<u64>, Option<String>, Option<String>);
         let (edition, rows): (Option<String>, Vec<Row>) = self.write(&cmd).await?;
@@ -218,16 +267,23 @@ impl Inner {
             return Err(WriteError::Lost);
         };
         let is_foreign = keys::version(&edition) > shown.view.version();
+        // Each document goes with its edition, since the current one may be another a moment later.
+        let edition: Arc<str> = edition.into();
+        if voice.is_news() {
+            shown.memory.note_edition((!is_foreign).then(|| edition.clone()));
+        }
         let stored = rows.into_iter().map(|(version, doc, quarantine)| Stored {
+            edition: edition.clone(),
             is_foreign,
             version: version.unwrap_or_default(),
-            doc: doc.unwrap_or_default(),
+            base: Base::Stored(doc.unwrap_or_default()),
             quarantined: quarantine.is_some(),
         });
-        Ok((edition, stored.collect()))
+        Ok(stored.collect())
     }
 
-    /// Folds what can be folded; streams that need no write or allow none go to `standings`.
+    /// Folds what can be folded; streams that need no write or allow none go to `standings`, and
+    /// those that are to be read first are given back.
     async fn draft(
         &self,
         shown: &Shown,
@@ -235,70 +291,66 @@ impl Inner {
         stored: Vec<Stored>,
         voice: Voice<'_>,
         standings: &mut BTreeMap<String, Standing>,
-    ) -> Vec<Draft> {
+    ) -> (Vec<Draft>, Vec<Task>) {
         let outcomes: Vec<_> = stream::iter(tasks.into_iter().zip(stored))
             .map(|(task, stored)| self.draft_one(shown, task, stored, voice))
             .buffered(FILLS_MAX)
             .collect()
             .await;
-        let mut drafts = Vec::with_capacity(outcomes.len());
+        let (mut drafts, mut again) = (Vec::with_capacity(outcomes.len()), Vec::new());
         for outcome in outcomes {
             match outcome {
-                Ok(draft) => drafts.push(draft),
-                Err((stream, standing)) => {
+                Drafted::Ready(draft) => drafts.push(draft),
+                Drafted::Again(task) => again.push(task),
+                Drafted::Standing(stream, standing) => {
                     standings.insert(stream, standing);
                 }
             }
         }
-        drafts
+        (drafts, again)
     }
 
-    async fn draft_one(
-        &self,
-        shown: &Shown,
-        mut task: Task,
-        stored: Stored,
-        voice: Voice<'_>,
-    ) -> Result<Draft, (String, Standing)> {
+    async fn draft_one(&self, shown: &Shown, mut task: Task, stored: Stored, voice: Voice<'_>) -> Drafted {
+        let Stored {
+            edition,
+            version,
+            base,
+            quarantined,
+            is_foreign,
+        } = stored;
         let newest = task.events.last().map_or(0, |event| event.version);
-        if stored.quarantined || newest <= stored.version {
+        if quarantined || newest <= version {
             let standing = Standing {
-                version: stored.version,
-                quarantined: stored.quarantined,
+                version,
+                quarantined,
                 hindrance: None,
             };
-            return Err((task.stream, standing));
+            return Drafted::Standing(task.stream, standing);
         }
-        let away = |task: Task, reason: String| {
-            let standing = Standing {
-                version: stored.version,
-                quarantined: false,
-                hindrance: Some(Hindrance::Away(reason)),
-            };
-            (task.stream, standing)
-        };
-        if stored.is_foreign {
-            return Err(away(task, "a later build folds this edition".into()));
+        if is_foreign {
+            return away(task, version, "a later build folds this edition".into());
         }
-        task.events.retain(|event| event.version > stored.version);
-        if !follows(stored.version, &task.events) {
-            if let Err(err) = self.fill_hole(&mut task, stored.version).await {
-                return Err(away(task, err.to_string()));
+        task.events.retain(|event| event.version > version);
+        if !follows(version, &task.events) {
+            if let Err(err) = self.fill_hole(&mut task, version).await {
+                return away(task, version, err.to_string());
             }
-            if !follows(stored.version, &task.events) {
-                return Err(away(task, "the feed has a hole, too".into()));
+            if !follows(version, &task.events) {
+                return away(task, version, "the feed has a hole, too".into());
             }
         }
-        match shown.view.fold(&stored.doc, &task.events, voice.is_news()) {
-            Ok((folded, stuck)) => Ok(Draft {
+        match shown.view.fold(base, &task.events, voice.is_news()) {
+            Ok((folded, stuck)) => Drafted::Ready(Draft {
                 task,
-                expected: stored.version,
+                edition,
+                expected: version,
                 folded,
                 stuck,
             }),
-            Err(err) => {
+            Err(NotFolded::Eaten) => Drafted::Again(task),
+            Err(NotFolded::Unreadable(err)) => {
                 tracing::warn!(view = shown.view.kind(), stream = %task.stream, error = %err, "stored document unreadable, folding it anew");
-                self.draft_anew(shown, task, stored.version, voice).await
+                self.draft_anew(shown, task, edition, version, voice).await
             }
         }
     }
@@ -308,33 +360,30 @@ impl Inner {
         &self,
         shown: &Shown,
         mut task: Task,
+        edition: Arc<str>,
         expected: u64,
         voice: Voice<'_>,
-    ) -> Result<Draft, (String, Standing)> {
+    ) -> Drafted {
         let anew = match self.fill_hole(&mut task, 0).await {
             Ok(()) if follows(0, &task.events) => {
-                let folded = shown.view.fold("", &task.events, voice.is_news());
+                let folded = shown
+                    .view
+                    .fold(Base::Stored(String::new()), &task.events, voice.is_news());
                 folded.map_err(|err| err.to_string())
             }
             Ok(()) => Err("the feed has a hole".into()),
             Err(err) => Err(err.to_string()),
         };
         match anew {
-            Ok((folded, stuck)) => Ok(Draft {
+            Ok((folded, stuck)) => Drafted::Ready(Draft {
                 task,
+                edition,
                 expected,
                 // Announced are only the events that are new.
                 folded: folded.map(|folded| newer_than(expected, folded)),
                 stuck,
             }),
-            Err(reason) => {
-                let standing = Standing {
-                    version: expected,
-                    quarantined: false,
-                    hindrance: Some(Hindrance::Away(reason)),
-                };
-                Err((task.stream, standing))
-            }
+            Err(reason) => away(task, expected, reason),
         }
     }
 
@@ -350,14 +399,13 @@ impl Inner {
     async fn write_drafts(
         &self,
         shown: &Shown,
-        edition: &str,
         drafts: &[Draft],
         voice: Voice<'_>,
     ) -> Result<Vec<Verdict>, WriteError> {
         let mut pipeline = redis::pipe();
         for draft in drafts {
             if let Some(folded) = &draft.folded {
-                self.add_apply(&mut pipeline, shown, edition, draft, folded, voice);
+                self.add_apply(&mut pipeline, shown, draft, folded, voice);
             }
         }
         let answers: Vec<String> = match pipeline.is_empty() {
@@ -381,15 +429,7 @@ impl Inner {
             .collect()
     }
 
-    fn add_apply(
-        &self,
-        pipeline: &mut Pipeline,
-        shown: &Shown,
-        edition: &str,
-        draft: &Draft,
-        folded: &Folded,
-        voice: Voice<'_>,
-    ) {
+    fn add_apply(&self, pipeline: &mut Pipeline, shown: &Shown, draft: &Draft, folded: &Folded, voice: Voice<'_>) {
         let json = |value: Result<String, serde_json::Error>| value.expect("strings have JSON");
         pipeline
             .cmd("FCALL")
@@ -398,7 +438,7 @@ impl Inner {
             .arg(self.sentinel())
             .arg(&self.prefix)
             .arg(shown.view.kind())
-            .arg(edition)
+            .arg(&*draft.edition)
             .arg(&draft.task.stream)
             .arg(draft.expected)
             .arg(folded.version)
@@ -431,6 +471,11 @@ impl Inner {
             if let (Some(Verdict::Set), Voice::Aloud) = (verdict, voice) {
                 record_lag(shown, &draft.task.events, draft.expected, version);
                 tell(shown, &draft.task.events, draft.expected, version);
+                if let Some(folded) = draft.folded {
+                    shown
+                        .memory
+                        .put(draft.task.stream.clone(), remembered(draft.edition, folded));
+                }
             }
             let hindrance = draft.stuck.map(|stuck| Hindrance::Poison {
                 version: stuck.version,
@@ -445,6 +490,42 @@ impl Inner {
         }
         raced
     }
+}
+
+/// What news follows on, if this process knows; taken out of its memory.
+fn recall(shown: &Shown, task: &Task) -> Option<Stored> {
+    let (edition, version, base) = match shown.memory.take(&task.stream) {
+        // What another process wrote in between is read from Redis, not from the master.
+        Some(written) if !task.goes_on(written.version) => return None,
+        Some(written) => (written.edition, written.version, Base::Known(written.doc)),
+        None if task.begins() => (shown.memory.edition()?, 0, Base::Stored(String::new())),
+        None => return None,
+    };
+    Some(Stored {
+        edition,
+        version,
+        base,
+        quarantined: false,
+        is_foreign: false,
+    })
+}
+
+fn remembered(edition: Arc<str>, folded: Folded) -> Remembered {
+    Remembered {
+        edition,
+        version: folded.version,
+        doc: folded.known,
+        bytes: folded.doc.len(),
+    }
+}
+
+fn away(task: Task, version: u64, reason: String) -> Drafted {
+    let standing = Standing {
+        version,
+        quarantined: false,
+        hindrance: Some(Hindrance::Away(reason)),
+    };
+    Drafted::Standing(task.stream, standing)
 }
 
 fn by_stream(events: Vec<Envelope>) -> Vec<Task> {

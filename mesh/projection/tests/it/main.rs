@@ -5,6 +5,7 @@ mod documents;
 mod indexes;
 mod live;
 mod loss;
+mod memory;
 mod notebook;
 mod own_redis;
 mod poison;

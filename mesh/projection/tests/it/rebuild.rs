@@ -44,7 +44,7 @@ async fn standing(projection: &Projection) -> Standing {
 }
 
 /// Starts one, and waits until another edition than the current one is seen.
-async fn rebuilt(projection: &Projection, body: &str) -> Standing {
+pub async fn rebuilt(projection: &Projection, body: &str) -> Standing {
     let before = standing(projection).await;
     let (status, answer) = post(projection, "notebook", body).await;
     assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
