@@ -54,6 +54,7 @@ type Quarantine = dyn Fn(Poisoned) -> BoxFuture<'static, Result<(), BoxError>> +
 pub struct Subscription {
     pub(crate) context: Context,
     pub(crate) durable: String,
+    pub(crate) stream_prefix: &'static str,
     pub(crate) batch_max: usize,
     pub(crate) period: Duration,
     pub(crate) quarantine: Option<Arc<Quarantine>>,
@@ -68,6 +69,7 @@ impl Subscription {
         Self {
             context,
             durable: durable.into(),
+            stream_prefix: "",
             batch_max: BATCH_MAX,
             period: BATCH_PERIOD,
             quarantine: None,
@@ -80,6 +82,12 @@ impl Subscription {
     /// the consumer when nobody has asked it for an hour.
     pub fn temporary(mut self) -> Self {
         self.is_temporary = true;
+        self
+    }
+
+    /// Only events of streams whose ids begin so (`pay_`); the others are acknowledged unread.
+    pub fn only_streams_of(mut self, prefix: &'static str) -> Self {
+        self.stream_prefix = prefix;
         self
     }
 

@@ -2,7 +2,6 @@
 //!
 //! Decides what the bus is told about each event; how events become documents is in `write`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -63,11 +62,13 @@ impl Projection {
 pub(crate) fn subscription(inner: &Arc<Inner>, shown: &Arc<Shown>, durable: String) -> Subscription {
     let inner = inner.clone();
     let shown = shown.clone();
-    Subscription::new(shown.context, durable).on_poison(move |poisoned: Poisoned| {
-        let inner = inner.clone();
-        let shown = shown.clone();
-        async move { inner.quarantine(&shown, &poisoned.stream, &poisoned.error).await }
-    })
+    Subscription::new(shown.context, durable)
+        .only_streams_of(shown.stream_prefix)
+        .on_poison(move |poisoned: Poisoned| {
+            let inner = inner.clone();
+            let shown = shown.clone();
+            async move { inner.quarantine(&shown, &poisoned.stream, &poisoned.error).await }
+        })
 }
 
 impl Inner {
@@ -76,14 +77,10 @@ impl Inner {
             .iter()
             .map(|event| (event.stream.clone(), event.version))
             .collect();
-        let ours = batch
-            .into_iter()
-            .filter(|event| event.stream.starts_with(shown.stream_prefix))
-            .collect();
-        match self.apply(shown, ours, voice).await {
+        match self.apply(shown, batch, voice).await {
             Ok(standings) => asked
                 .iter()
-                .map(|(stream, version)| verdict(stream, *version, &standings))
+                .map(|(stream, version)| verdict(*version, &standings[stream]))
                 .collect(),
             Err(err) => {
                 tracing::debug!(view = shown.view.kind(), error = %err, "batch not applied");
@@ -93,11 +90,7 @@ impl Inner {
     }
 }
 
-fn verdict(stream: &str, version: u64, standings: &BTreeMap<String, Standing>) -> Verdict {
-    let Some(standing) = standings.get(stream) else {
-        // Another view's stream.
-        return Verdict::Done;
-    };
+fn verdict(version: u64, standing: &Standing) -> Verdict {
     if standing.quarantined || version <= standing.version {
         return Verdict::Done;
     }

@@ -64,25 +64,26 @@ where
         let mut open = self.read(batch).await;
         let mut pause = PAUSE_MIN;
         let mut progress = tokio::time::interval_at(Instant::now() + PROGRESS_PERIOD, PROGRESS_PERIOD);
-        loop {
+        while !open.is_empty() {
             let replies = reply_subjects(&open);
             let verdicts = self.keeping(&replies, &mut progress, self.judge(&mut open)).await;
             open = self.carry_out(open, verdicts).await;
-            if open.is_empty() {
-                return;
-            }
             let replies = reply_subjects(&open);
-            if !self.keeping(&replies, &mut progress, self.pause(&mut pause)).await {
+            if !open.is_empty() && !self.keeping(&replies, &mut progress, self.pause(&mut pause)).await {
                 return;
             }
         }
     }
 
-    /// Decodes; what cannot be decoded is buried at once, since its stream may be unknown. The
+    /// Decodes what is of our streams; what cannot be decoded is buried at once, since its stream may be unknown. The
     /// hole it leaves is filled from the owner's feed when the next version comes.
     async fn read(&self, batch: Vec<Message>) -> Vec<Open> {
         let mut open = Vec::with_capacity(batch.len());
         for message in batch {
+            if is_of_another(&message, self.subscription.stream_prefix) {
+                self.acknowledge(&message).await;
+                continue;
+            }
             match decode(&message) {
                 Ok(envelope) => open.push(Open {
                     message,
@@ -255,6 +256,12 @@ where
         *pause = (*pause * 2).min(PAUSE_MAX);
         true
     }
+}
+
+/// Told by the header alone, since a body is many times as long.
+fn is_of_another(message: &Message, stream_prefix: &str) -> bool {
+    let stream = message.headers.as_ref().and_then(|headers| headers.get(wire::STREAM));
+    stream.is_some_and(|stream| !stream.as_str().starts_with(stream_prefix))
 }
 
 fn decode(message: &Message) -> Result<Envelope, wire::Malformed> {

@@ -2,12 +2,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use async_nats::HeaderMap;
 use mesh_bus::{Bus, Subscription, Verdict};
 use mesh_contracts::envelope::Envelope;
 use mesh_contracts::subject::Context;
 use mesh_runtime::Shutdown;
 use mesh_testkit::{Stage, eventually, eventually_in};
 
+use crate::dead_letters::letters;
 use crate::events::{DURABLE, Notes, consume, event, note_everything, publish, stream};
 use crate::own_server::OwnServer;
 
@@ -64,6 +66,29 @@ async fn drained_turns_true_once_everything_is_acknowledged() {
     });
     drained.wait_for(|drained| *drained).await.unwrap();
     assert_eq!(notes.of(&stream(1)).len(), 300);
+}
+
+#[tokio::test]
+async fn events_of_other_streams_are_acknowledged_unread() {
+    let stage = Stage::new();
+    let bus = order_bus(&stage).await;
+    // Whoever read this would bury it.
+    let subject = format!("{}ev.local.ORDER.0", stage.bus_prefix());
+    let headers = HeaderMap::from_iter([("ce-subject".parse().unwrap(), "ord_b1".parse().unwrap())]);
+    let sent = bus.jetstream().publish_with_headers(subject, headers, "?".into()).await;
+    sent.unwrap().await.unwrap();
+    publish(&bus, &[event("ord_b1", 2), event("ord_a1", 1), event("ord_b1", 3)]).await;
+    let notes = Notes::default();
+    let noted = notes.clone();
+    let subscription = Subscription::new(Context::Order, DURABLE).only_streams_of("ord_a");
+    let mut drained = subscription.drained();
+    let _consumer = consume(&bus, subscription, move |event| {
+        noted.note(event);
+        Verdict::Done
+    });
+    drained.wait_for(|drained| *drained).await.unwrap();
+    assert_eq!(notes.all(), [("ord_a1".to_owned(), 1)]);
+    assert!(letters(&stage).await.is_empty());
 }
 
 #[tokio::test]
