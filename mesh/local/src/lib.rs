@@ -9,6 +9,7 @@ pub mod running;
 
 mod edge;
 mod environment;
+mod restart;
 
 pub mod servers;
 

@@ -12,6 +12,7 @@ use crate::data_dir::{is_live, read_json};
 use crate::environment::{OPERATOR_EMAIL, REGION, failpoints_dir, sandbox_dir};
 use crate::platform::{ca_cert, certificates_dir};
 use crate::ports::Ports;
+use crate::restart;
 use crate::secrets::Secrets;
 use crate::servers::{Nats, Postgres, Redis};
 use crate::services::Service;
@@ -90,6 +91,16 @@ impl Running {
         let processes = read_processes(&self.data_dir)?;
         let found = processes.into_iter().find(|process| process.name == name);
         found.with_context(|| format!("no process {name} in {}", self.data_dir.display()))
+    }
+
+    /// Restarts one service without a request that fails; returns when its successor is ready.
+    ///
+    /// # Errors
+    /// When there is no such service, or its successor does not get ready: the one before works on then.
+    pub async fn restart(&self, service: &str) -> Result<()> {
+        restart::ask(&self.data_dir, service)
+            .await
+            .with_context(|| format!("cannot restart {service}"))
     }
 
     /// E-mail and password of the first operator.

@@ -113,6 +113,7 @@ impl Nats {
                 niceness: BEHIND,
                 stop_signal: Signal::TERM,
                 address,
+                held: Vec::new(),
                 admin: None,
             })
             .await?;

@@ -80,6 +80,7 @@ impl Postgres {
                 // A fast shutdown: sessions are ended, the log is closed.
                 stop_signal: Signal::INT,
                 address,
+                held: Vec::new(),
                 admin: None,
             })
             .await?;
@@ -192,6 +193,7 @@ impl Postgres {
                 niceness: 0,
                 stop_signal: Signal::KILL,
                 address: self.address,
+                held: Vec::new(),
                 admin: None,
             },
         )

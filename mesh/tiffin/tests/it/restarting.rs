@@ -1,0 +1,186 @@
+//! A rolling restart of every service while a small town orders, cooks and rides: no request fails, no live stream misses
+//! anything, every order ends, and nothing is amiss afterwards.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use http::Request;
+use jiff::Timestamp;
+use mesh_identity::{Client, Upstream};
+use mesh_local::running::Running;
+use mesh_local::services::SERVICES;
+use mesh_testkit::eventually_in;
+use serde_json::Value;
+use tiffin::client::history::{self, Entry, Outcome};
+
+use crate::command::{Folder, Started};
+
+/// An order a minute for this long, in minutes of business: longer than all restarts take on a slow machine.
+const MINUTES: u32 = 75;
+
+/// An order a second, and an order's life in half a minute.
+const SPEED: [&str; 2] = ["--speed", "60"];
+
+const COURIERS: u32 = 8;
+
+/// Readers who ask without pause, beside the town's own people.
+const READERS: usize = 2;
+
+/// Between two questions of one of them: a screen that people keep touching.
+const READ_EVERY: Duration = Duration::from_millis(25);
+
+/// Far above what an answer takes while a successor starts on the same two cores.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A platform and its people, on a machine that does other things, too.
+const SET_UP_DEADLINE: Duration = Duration::from_secs(120);
+
+/// Fourteen starts of a debug build.
+const RESTARTED_WITHIN: Duration = Duration::from_secs(120);
+
+/// From the last restart to the report.
+const REPORT_DEADLINE: Duration = Duration::from_secs(240);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_service_is_restarted_under_load_and_no_request_fails() -> Result<()> {
+    mesh_identity::install_crypto_provider();
+    let (folder, town) = (Folder::new()?, town()?);
+    let path = town.path().to_str().context("a path in UTF-8")?;
+    let arguments = [&["replay", path, "--up", "--verify", "--json"][..], &SPEED].concat();
+    let mut replay = Started::new(folder.path(), &arguments)?;
+    let history = folder.path().join(history::FILE);
+    eventually_in("orders are placed", SET_UP_DEADLINE, || async {
+        let lines = commands(&history).ok()?;
+        let placed = lines.iter().filter(|line| line.path == "/v1/orders").count();
+        (placed > 3).then_some(())
+    })
+    .await;
+
+    let running = Running::find(folder.path())?;
+    let before = pids(&running)?;
+    let began = Timestamp::now();
+    let reading: Vec<_> = (0..READERS).map(|_| reader(&running)).collect::<Result<_>>()?;
+    let mut restart = Started::new(folder.path(), &["restart", "--json"])?;
+    for service in &SERVICES {
+        let is_this = |line: &Value| line["restarted"] == service.name;
+        restart.line(service.name, RESTARTED_WITHIN, is_this).await?;
+    }
+    restart.ended().await?;
+    let after = pids(&running)?;
+    for service in &SERVICES {
+        ensure!(before[service.name] != after[service.name], "{} is as it was", service.name);
+    }
+    for reader in reading {
+        let (asked, failed) = reader.finish().await?;
+        ensure!(failed.is_empty() && asked > 50, "of {asked} reads failed {failed:?}");
+    }
+    no_command_failed(&history, began)?;
+
+    let report = replay
+        .line("the report", REPORT_DEADLINE, |line| line["orders"].is_object())
+        .await?;
+    let orders = &report["orders"];
+    let all = Value::from(MINUTES);
+    assert_eq!((&orders["placed"], &orders["completed"]), (&all, &all), "{report}");
+    let violations = report["violations"].as_object().context("it was verified")?;
+    assert!(violations.values().all(|count| count == 0), "{report}");
+    no_command_failed(&history, began)?;
+    replay.ended().await
+}
+
+/// Of those sent since: each was answered at the first attempt, whatever the answer, and none by a part that was away.
+fn no_command_failed(history: &std::path::Path, since: Timestamp) -> Result<()> {
+    let (mut sent, mut failed) = (0, Vec::new());
+    for line in commands(history)?.into_iter().filter(|line| line.sent_at >= since) {
+        sent += 1;
+        match &line.outcome {
+            Outcome::Answered { status, .. } if *status < 500 => {}
+            Outcome::Answered { .. } | Outcome::Unknown { .. } => failed.push(line),
+        }
+    }
+    ensure!(sent > 50, "only {sent} commands were sent");
+    ensure!(failed.is_empty(), "of {sent} commands failed {failed:#?}");
+    Ok(())
+}
+
+fn commands(history: &std::path::Path) -> Result<Vec<history::Line>> {
+    let mut lines = Vec::new();
+    for entry in history::read(history)? {
+        // The last line may not be written to its end.
+        if let Ok(Entry::Sent(line)) = entry {
+            lines.push(line);
+        }
+    }
+    Ok(lines)
+}
+
+fn pids(running: &Running) -> Result<BTreeMap<&'static str, i32>> {
+    let of = |name: &'static str| Ok((name, running.process(name)?.pid));
+    SERVICES.iter().map(|service| of(service.name)).collect()
+}
+
+/// Somebody who looks at the menu again and again.
+struct Reader {
+    end: tokio::sync::watch::Sender<bool>,
+    task: tokio::task::JoinHandle<(usize, Vec<String>)>,
+}
+
+impl Reader {
+    async fn finish(self) -> Result<(usize, Vec<String>)> {
+        self.end.send_replace(true);
+        Ok(self.task.await?)
+    }
+}
+
+fn reader(running: &Running) -> Result<Reader> {
+    let client = Client::public(&std::fs::read(running.ca_cert())?)?;
+    let url = running.public_url();
+    let door = Upstream::new("gateway", url.trim_start_matches("https://"));
+    let (end, ended) = tokio::sync::watch::channel(false);
+    let task = tokio::spawn(async move {
+        let (mut asked, mut failed) = (0, Vec::new());
+        while !*ended.borrow() {
+            let question = Request::get("/v1/menu?country=XM").body(Bytes::new());
+            let question = question.expect("it is well formed");
+            asked += 1;
+            match client.request_within(&door, question, READ_TIMEOUT).await {
+                Ok(answer) if answer.status().is_success() => {}
+                Ok(answer) => failed.push(format!("{}: {:?}", answer.status(), answer.body())),
+                Err(err) => failed.push(format!("{err:?}")),
+            }
+            tokio::time::sleep(READ_EVERY).await;
+        }
+        (asked, failed)
+    });
+    Ok(Reader { end, task })
+}
+
+/// Orders at two counters, each near enough to be brought in time.
+fn town() -> Result<tempfile::TempDir> {
+    let mut orders = "order\tx\ty\tplacement_time\trestaurant\tready_time\n".to_owned();
+    for minute in 0..MINUTES {
+        let (x, y) = (200 + 97 * minute % 900, 31 * minute % 700);
+        let _ = writeln!(orders, "o{minute}\t{x}\t{y}\t{minute}\tr{}\t{}", minute % 2, minute + 7);
+    }
+    let mut couriers = "courier\tx\ty\ton_time\toff_time\n".to_owned();
+    for courier in 0..COURIERS {
+        let _ = writeln!(couriers, "c{courier}\t{}\t0\t0\t{}", 100 * courier, 2 * MINUTES);
+    }
+    let files = [
+        ("orders.txt", orders.as_str()),
+        ("couriers.txt", &couriers),
+        ("restaurants.txt", "restaurant\tx\ty\nr0\t300\t0\nr1\t600\t400\n"),
+        (
+            "instance_parameters.txt",
+            "meters_per_minute\tpickup service minutes\tdropoff service minutes\n320\t2\t2\n",
+        ),
+    ];
+    let town = tempfile::tempdir()?;
+    for (name, text) in files {
+        std::fs::write(town.path().join(name), text)?;
+    }
+    Ok(town)
+}
