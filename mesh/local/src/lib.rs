@@ -15,6 +15,7 @@ pub mod servers;
 
 pub mod clock;
 pub mod data_dir;
+pub mod disk;
 pub mod exec;
 pub mod install;
 pub mod link;

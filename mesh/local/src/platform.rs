@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use crate::Progress;
 use crate::clock::KeptClock;
 use crate::data_dir::DataDir;
+use crate::disk;
 use crate::edge;
 use crate::environment::{Environment, Teller};
 use crate::exec::Launcher;
@@ -61,6 +62,8 @@ pub struct Options {
     pub log: String,
     /// What lies between the parts, if their network is to be made bad.
     pub links: Option<Arc<Links>>,
+    /// Whether the database and the broker have a small disk each, see [`crate::disk`]; `fresh` is needed then.
+    pub small_disks: bool,
     /// Told of every step.
     pub progress: Progress,
 }
@@ -73,6 +76,7 @@ pub struct Platform {
     clock: KeptClock,
     noting: JoinHandle<()>,
     restarting: Option<JoinHandle<()>>,
+    small_disks: bool,
     environment: Environment,
 }
 
@@ -95,6 +99,7 @@ impl Platform {
                     clock,
                     noting,
                     restarting,
+                    small_disks: options.small_disks,
                     environment,
                 })
             }
@@ -120,6 +125,7 @@ impl Platform {
         let server_options = servers::Options {
             durable: true,
             any_prefix: false,
+            small_disks: options.small_disks,
             connections_max: CONNECTIONS_MAX,
             bus: bus_grants(),
             redis: redis_users(),
@@ -213,6 +219,13 @@ impl Platform {
             tracing::error!(error = %err, "the clock could not be written down");
         }
         self.servers.stop().await;
+        if self.small_disks {
+            for server in disk::ON_DISK {
+                if let Err(err) = disk::unmount(&self.data_dir.path().join(server)) {
+                    tracing::error!(server, error = format!("{err:#}"), "a small disk stays");
+                }
+            }
+        }
     }
 }
 

@@ -136,6 +136,11 @@ impl Running {
         failpoints_dir(&self.data_dir, service)
     }
 
+    /// The folder in which a server keeps its data.
+    pub fn data_of(&self, server: &str) -> PathBuf {
+        self.data_dir.join(server)
+    }
+
     /// The folder in which the payment provider keeps its ledger.
     pub fn sandbox_ledger(&self) -> PathBuf {
         sandbox_dir(&self.data_dir, "sandbox-payments")

@@ -182,6 +182,7 @@ fn options(folder: &Path) -> Options {
         launcher: Launcher::Own,
         log: "info".to_owned(),
         links: None,
+        small_disks: false,
         progress: mesh_local::unwatched(),
     }
 }

@@ -7,9 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
-use jiff::Timestamp;
 use mesh_contracts::envelope::Envelope;
-use mesh_runtime::telemetry;
+use mesh_runtime::{clock, telemetry};
 use redis::{Cmd, Pipeline};
 
 use crate::connection::{Inner, Shown};
@@ -502,7 +501,7 @@ fn tell(shown: &Shown, events: &[Envelope], from: u64, to: u64) {
 }
 
 fn record_lag(shown: &Shown, events: &[Envelope], from: u64, to: u64) {
-    let now = Timestamp::now();
+    let now = clock::wall();
     let lag = metrics::histogram!("projection_lag_seconds", "view" => shown.view.kind());
     for event in events {
         if event.version > from && event.version <= to {

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use futures::future::join_all;
 use jiff::Timestamp;
+use mesh_local::disk;
 use mesh_local::link::Links;
 use mesh_local::platform::Platform;
 use mesh_local::running::Running;
@@ -140,7 +141,7 @@ struct Outcome {
     wall_seconds: f64,
     /// Until nothing was counted any more, from when everything was mended.
     healed_after_seconds: f64,
-    #[serde(skip)]
+    /// What was broken and mended when.
     diary: Vec<(Timestamp, String)>,
 }
 
@@ -188,10 +189,16 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let chosen = chosen(all, &args.only)?;
+    let has_disks = chosen.iter().any(|fault| matches!(fault.what, What::DiskFull(_)));
+    // Before anything is started, since it may start this program anew.
+    let small_disks = has_disks && disk::enter_namespace()?;
+    if has_disks && !small_disks {
+        say::note("no disk will be full: only root on Linux may mount a small one");
+    }
     let shutdown = Shutdown::on_signals()?;
     let steps = Steps::new();
     let runs = tokio::select! {
-        runs = all_runs(&args, &chosen, &steps) => runs,
+        runs = all_runs(&args, &chosen, small_disks, &steps) => runs,
         // What was started dies with the attempt.
         () = shutdown.triggered() => bail!("interrupted"),
     };
@@ -234,12 +241,12 @@ struct Stage {
 }
 
 /// Gives the seeds of the runs that failed.
-async fn all_runs(args: &Args, chosen: &[Fault], steps: &Steps) -> Result<Vec<u64>> {
+async fn all_runs(args: &Args, chosen: &[Fault], small_disks: bool, steps: &Steps) -> Result<Vec<u64>> {
     let (mut failed, mut stage, mut runs) = (Vec::new(), None, 0);
     for seed in args.seed..args.seed.saturating_add(args.runs) {
         let current = match stage.take() {
             Some(current) => current,
-            None => start(args, seed, steps).await?,
+            None => start(args, seed, small_disks, steps).await?,
         };
         let running = current.platform.running()?;
         let again = again(args, seed);
@@ -271,14 +278,18 @@ async fn all_runs(args: &Args, chosen: &[Fault], steps: &Steps) -> Result<Vec<u6
 }
 
 /// From empty data: what an earlier platform broke must not count again.
-async fn start(args: &Args, seed: u64, steps: &Steps) -> Result<Stage> {
+async fn start(args: &Args, seed: u64, small_disks: bool, steps: &Steps) -> Result<Stage> {
     // A folder that somebody named is theirs, and what is in it stays.
     let data_dir = match &args.data_dir {
         Some(theirs) => theirs.join(format!("from-seed-{seed}")),
         None => OWN_DATA_DIR.into(),
     };
     let links = Arc::new(Links::default());
-    let platform = up::start_over(data_dir, true, args.speed, Some(links.clone()), steps).await?;
+    let breakable = up::Breakable {
+        links: Some(links.clone()),
+        small_disks,
+    };
+    let platform = up::start_over(data_dir, true, args.speed, breakable, steps).await?;
     Ok(Stage { platform, links })
 }
 
