@@ -1,7 +1,8 @@
 //! Restarts the services of a platform one by one while people use it, on the word of another process.
 //!
 //! A successor starts on the same ports beside the one that runs, and that one ends in its own time once the successor
-//! is ready. A stand-in for somebody outside keeps a ledger that only one process may write, so its successor starts
+//! is ready; only then comes the next service, so that there is one process more at most, with its connections to the
+//! stores. A stand-in for somebody outside keeps a ledger that only one process may write, so its successor starts
 //! when it has ended; who connects in between waits at its port, which stays open.
 
 use std::fs::Permissions;
@@ -62,7 +63,7 @@ pub(crate) async fn serve(listener: UnixListener, supervisor: Arc<Supervisor>, s
     }
 }
 
-/// Asks the platform of a data directory to restart a service; returns when the successor is ready.
+/// Asks the platform of a data directory to restart a service; returns when the successor works alone.
 pub(crate) async fn ask(data_dir: &Path, name: &str) -> Result<()> {
     let mut stream = UnixStream::connect(socket(data_dir)).await?;
     stream.write_all(format!("{name}\n").as_bytes()).await?;
@@ -106,7 +107,7 @@ async fn restart(supervisor: &Supervisor, service: &Restartable) -> Result<()> {
     supervisor.start_beside(successor.clone()).await?;
     let ready = is_ready(supervisor, &successor).await;
     match &ready {
-        Ok(()) => supervisor.retire(name),
+        Ok(()) => supervisor.retire(name).await,
         Err(_) => supervisor.withdraw(name, before).await?,
     }
     ready

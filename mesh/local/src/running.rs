@@ -93,7 +93,7 @@ impl Running {
         found.with_context(|| format!("no process {name} in {}", self.data_dir.display()))
     }
 
-    /// Restarts one service without a request that fails; returns when its successor is ready.
+    /// Restarts one service without a request that fails; returns when its successor works alone.
     ///
     /// # Errors
     /// When there is no such service, or its successor does not get ready: the one before works on then.

@@ -43,6 +43,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// And one whose successor works already: a service ends within ten seconds by itself.
 const RETIRE_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// How often it is looked whether it has.
+const RETIRE_POLL: Duration = Duration::from_millis(20);
+
 /// The environment that children inherit; everything else comes from their `Spec`, so that no stray variable configures a service.
 const INHERITED: [&str; 9] = [
     "PATH",
@@ -193,15 +196,30 @@ impl Supervisor {
         self.launch(spec, held).await
     }
 
-    /// Lets the processes before the newest one of that name end in their own time. Does not wait for it.
-    pub fn retire(&self, name: &str) {
+    /// Lets the process before the newest one of that name end in its own time, and waits for it.
+    pub async fn retire(&self, name: &str) {
+        while !self.has_retired(name) {
+            tokio::time::sleep(RETIRE_POLL).await;
+        }
+    }
+
+    /// Tells it, if nobody has. It stays in the list, so that a stop of everything finds it.
+    fn has_retired(&self, name: &str) -> bool {
         let mut running = self.running();
         running.retain(|running| !running.task.is_finished());
-        let mut of_name = running.iter().filter(|running| running.name == name).rev();
-        let _newest = of_name.next();
-        for older in of_name {
-            older.stop.send_replace(Stop::Retire);
+        let mut newest_first = running.iter().rev().filter(|running| running.name == name);
+        let _newest = newest_first.next();
+        let before = newest_first.next();
+        if let Some(before) = before {
+            before.stop.send_if_modified(|stop| {
+                let is_new = *stop == Stop::No;
+                if is_new {
+                    *stop = Stop::Retire;
+                }
+                is_new
+            });
         }
+        before.is_none()
     }
 
     /// Stops the newest process of that name: the one before goes on, as `before` says.

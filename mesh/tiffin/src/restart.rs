@@ -17,8 +17,8 @@ Examples:
   tiffin restart gateway order-master     these two
 
 A successor starts on the same ports beside the one that runs; once it is ready, the one before takes no connection
-any more, ends what is under way, tells its clients to leave, and is gone ten seconds later at the latest. No request
-fails for it; live streams end and are resumed. What runs afterwards is what is built now. The two stand-ins for the
+any more, ends what is under way, tells its clients to leave, and is gone within six seconds, or ten if somebody still
+waits for an answer. Then it is the next one's turn. No request fails for it; live streams end and are resumed. What runs afterwards is what is built now. The two stand-ins for the
 world outside end before their successors start, since they keep a ledger; their ports stay open meanwhile.";
 
 /// Whom to restart.
@@ -54,7 +54,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         if args.json {
             say::json(&json!({"restarted": name, "seconds": seconds}));
         } else {
-            say::line(format_args!("{name} restarted, its successor was ready after {seconds:.1} s"));
+            say::line(format_args!("{name} restarted in {seconds:.1} s"));
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -151,6 +151,10 @@ impl Hand<'_> {
                 }
                 drop(full);
                 self.ends(planned);
+                if server == "nats" {
+                    // Without room it turned JetStream off until it is started again, which whoever makes room does.
+                    signal(self.running, server, Signal::KILL)?;
+                }
                 Ok(())
             }
             What::ClockWrong => self.wrong_clock(planned, &mut dice).await,

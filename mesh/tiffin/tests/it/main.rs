@@ -12,7 +12,6 @@ mod ports;
 mod races;
 mod rebuilding;
 mod refusals;
-mod restarting;
 mod silence;
 mod snapshots;
 mod storm;
