@@ -468,8 +468,7 @@ impl Table {
     /// As [`Table::ended`], for good.
     fn stopped(&self, name: &str, pid: Option<i32>) {
         let is_this = |process: &Process| Some(process.pid) == pid;
-        self.lock()
-            .retain(|of, (process, _)| of != name || !is_this(process));
+        self.lock().retain(|of, (process, _)| of != name || !is_this(process));
         if let Err(err) = self.write() {
             tracing::error!(error = %err, "the list of processes could not be written");
         }

@@ -12,8 +12,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg,
-    sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
 };
 
 /// A gateway has two doors, and no service has more ports that others connect to.
@@ -53,7 +53,12 @@ fn receive(from: impl AsFd) -> io::Result<Vec<TcpListener>> {
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
     // Whoever holds some has sent them before we were started.
-    recvmsg(from, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::DONTWAIT)?;
+    recvmsg(
+        from,
+        &mut [IoSliceMut::new(&mut byte)],
+        &mut control,
+        RecvFlags::DONTWAIT,
+    )?;
     let mut listeners = Vec::new();
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(descriptors) = message {

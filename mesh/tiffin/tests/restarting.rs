@@ -24,18 +24,26 @@ use tiffin::client::history::{self, Entry, Outcome};
 use tokio::process::Command;
 
 /// An order a minute for this long, in minutes of business: longer than all restarts take.
-const MINUTES: u32 = 110;
+const MINUTES: u32 = 55;
 
 /// An order a second, and an order's life in half a minute.
 const SPEED: &str = "60";
 
-const COURIERS: u32 = 12;
+const COURIERS: u32 = 10;
+
+/// How often everybody is restarted, each time meeting orders at other steps.
+const ROUNDS: usize = 2;
 
 /// Readers who ask without pause, beside the town's own people.
 const READERS: usize = 2;
 
 /// What they look at: of two info services, and of a master.
-const LOOKED_AT: [&str; 4] = ["/v1/menu?country=XM", "/v1/me", "/v1/food-points?country=XM", "/v1/ops/signing-keys"];
+const LOOKED_AT: [&str; 4] = [
+    "/v1/menu?country=XM",
+    "/v1/me",
+    "/v1/food-points?country=XM",
+    "/v1/ops/signing-keys",
+];
 
 /// Between two questions of one of them: a screen that people keep touching.
 const READ_EVERY: Duration = Duration::from_millis(25);
@@ -46,8 +54,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// A platform and its people, on a machine that does other things, too.
 const SET_UP_DEADLINE: Duration = Duration::from_secs(120);
 
-/// Fourteen starts of a debug build, and a drain of six seconds for most.
-const RESTARTED_WITHIN: Duration = Duration::from_secs(240);
+/// Fourteen starts of a debug build, and a drain of six seconds at most for each.
+const RESTARTED_WITHIN: Duration = Duration::from_secs(180);
 
 /// From the last restart to the report.
 const REPORT_DEADLINE: Duration = Duration::from_secs(240);
@@ -58,7 +66,11 @@ async fn every_service_is_restarted_under_load_and_no_request_fails() -> Result<
     let (folder, town) = (mesh_testkit::fresh_folder(), town()?);
     let _caretaker = mesh_testkit::remove_at_end(&folder)?;
     let town = town.path().to_str().context("a path in UTF-8")?;
-    let replay = program(&folder, &["replay", town, "--up", "--speed", SPEED, "--verify", "--json"]).spawn()?;
+    let replay = program(
+        &folder,
+        &["replay", town, "--up", "--speed", SPEED, "--verify", "--json"],
+    )
+    .spawn()?;
     let history = folder.join(history::FILE);
     eventually_in("orders are placed", SET_UP_DEADLINE, || async {
         let lines = commands(&history).ok()?;
@@ -74,21 +86,29 @@ async fn every_service_is_restarted_under_load_and_no_request_fails() -> Result<
     for _ in 0..READERS {
         reading.push(reader(&running).await?);
     }
-    let restarted = tokio::time::timeout(RESTARTED_WITHIN, program(&folder, &["restart"]).output()).await??;
+    for _ in 0..ROUNDS {
+        let mut restart = program(&folder, &["restart"]);
+        let restarted = tokio::time::timeout(RESTARTED_WITHIN, restart.stderr(Stdio::piped()).output()).await??;
+        let said = String::from_utf8_lossy(&restarted.stderr);
+        ensure!(restarted.status.success(), "{said}");
+    }
     let ended = Timestamp::now();
-    ensure!(
-        restarted.status.success(),
-        "{}",
-        String::from_utf8_lossy(&restarted.stderr)
-    );
     let after = pids(&running)?;
     for service in &SERVICES {
-        ensure!(before[service.name] != after[service.name], "{} is as it was", service.name);
+        ensure!(
+            before[service.name] != after[service.name],
+            "{} is as it was",
+            service.name
+        );
     }
     for reader in reading {
         let (asked, failed) = reader.finish().await?;
         let first = failed.first();
-        ensure!(failed.is_empty() && asked > 500, "of {asked} reads failed {}: {first:?}", failed.len());
+        ensure!(
+            failed.is_empty() && asked > 200,
+            "of {asked} reads failed {}: {first:?}",
+            failed.len()
+        );
     }
 
     let replay = tokio::time::timeout(REPORT_DEADLINE, replay.wait_with_output()).await??;
@@ -121,7 +141,7 @@ fn program(data_dir: &Path, arguments: &[&str]) -> Command {
 fn no_command_failed(history: &Path, began: Timestamp, ended: Timestamp) -> Result<()> {
     let mut sent = commands(history)?;
     let meanwhile = sent.iter().filter(|line| (began..ended).contains(&line.sent_at));
-    ensure!(meanwhile.count() > 100, "hardly anything was going on");
+    ensure!(meanwhile.count() > 60, "hardly anything was going on");
     let count = sent.len();
     sent.retain(|line| match &line.outcome {
         Outcome::Answered { status, .. } => *status >= 500,
@@ -166,7 +186,9 @@ async fn reader(running: &Running) -> Result<Reader> {
     let door = Upstream::new("gateway", url.trim_start_matches("https://"));
     let (email, password) = running.operator()?;
     let email = email.to_owned();
-    let session: Session = client.post_json(&door, "/v1/sessions", &Login { email, password }).await?;
+    let session: Session = client
+        .post_json(&door, "/v1/sessions", &Login { email, password })
+        .await?;
     let token = format!("Bearer {}", session.access_token);
     let (end, ended) = tokio::sync::watch::channel(false);
     let task = tokio::spawn(async move {

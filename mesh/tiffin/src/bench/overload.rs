@@ -133,24 +133,41 @@ async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Ro
     let row = |what: String, unit, value| Row::new("overload", what, unit, value);
     let level = before.ms(0.99).max(PLACE_P99_MS);
     let mut rows = vec![
-        row(format!("offered for {} s", args.seconds), "orders/s", overloaded.offered_per_s)
-            .beside(format!("{TIMES} times the peak"), offered)
-            .ratio_at_least(OFFERED_MIN),
+        row(
+            format!("offered for {} s", args.seconds),
+            "orders/s",
+            overloaded.offered_per_s,
+        )
+        .beside(format!("{TIMES} times the peak"), offered)
+        .ratio_at_least(OFFERED_MIN),
         row("accepted meanwhile".to_owned(), "orders/s", overloaded.accepted_per_s)
             .beside(format!("the peak, {CALLERS} callers"), peak)
             .ratio_at_least(GOODPUT_MIN),
-        row("place order, p99 of those accepted".to_owned(), "ms", overloaded.latency.ms(0.99))
-            .beside("before", before.ms(0.99)),
+        row(
+            "place order, p99 of those accepted".to_owned(),
+            "ms",
+            overloaded.latency.ms(0.99),
+        )
+        .beside("before", before.ms(0.99)),
     ];
     for (who, outcome) in &worked {
         let lost = 100.0 * outcome.failed() as f64 / outcome.sent as f64;
         rows.push(row(format!("not taken from {who}, of {}", outcome.sent), "%", lost).at_most(WORK_LOST_PERCENT_MAX));
         rows.push(row(format!("{who}, p99"), "ms", outcome.latency.ms(0.99)));
     }
-    rows.push(row(format!("until place order, p99 is {level:.0} ms again"), "s", back(&after, level)).at_most(BACK_WITHIN_S));
-    rows.extend(memory.iter().map(|one| {
-        row(format!("resident at most: {}", one.service), "MiB", one.peak_mib).at_most(RESIDENT_MIB_MAX)
-    }));
+    rows.push(
+        row(
+            format!("until place order, p99 is {level:.0} ms again"),
+            "s",
+            back(&after, level),
+        )
+        .at_most(BACK_WITHIN_S),
+    );
+    rows.extend(
+        memory.iter().map(|one| {
+            row(format!("resident at most: {}", one.service), "MiB", one.peak_mib).at_most(RESIDENT_MIB_MAX)
+        }),
+    );
     Ok(rows)
 }
 
@@ -296,7 +313,10 @@ impl Crowd {
         // Those who are under way.
         let _all = self.connections.acquire_many(CONNECTIONS as u32).await?;
         let told = self.told();
-        ensure!(!told.wanting.is_empty(), "more was accepted than there were customers for");
+        ensure!(
+            !told.wanting.is_empty(),
+            "more was accepted than there were customers for"
+        );
         Ok(Overloaded {
             offered_per_s: total as f64 / took,
             accepted_per_s: accepted as f64 / took,
@@ -310,7 +330,9 @@ impl Crowd {
             *self.told().refused.entry("no connection free".to_owned()).or_default() += 1;
             return;
         };
-        let Some(customer) = self.told().wanting.pop_front() else { return };
+        let Some(customer) = self.told().wanting.pop_front() else {
+            return;
+        };
         let (door, told, sent) = (self.door.clone(), self.told.clone(), Instant::now());
         tokio::spawn(async move {
             let placed = place_order(&door, &customer, Kind::Delivery).await;

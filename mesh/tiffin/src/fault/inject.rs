@@ -152,7 +152,7 @@ impl Hand<'_> {
                 drop(full);
                 self.ends(planned);
                 if server == "nats" {
-                    // Without room it turned JetStream off until it is started again, which whoever makes room does.
+                    // A stream that met it takes nothing until the broker is started again, which whoever makes room does.
                     signal(self.running, server, Signal::KILL)?;
                 }
                 Ok(())
