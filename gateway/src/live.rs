@@ -13,7 +13,7 @@ use http::{HeaderValue, header};
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use mesh_identity::client::Streamed;
-use mesh_runtime::Shutdown;
+use mesh_runtime::{Shutdown, clock};
 use tokio::sync::mpsc;
 
 use crate::ask::Ask;
@@ -56,7 +56,7 @@ pub(crate) async fn follow(app: &App, service: &Service, ask: Ask) -> Answer {
 }
 
 async fn ended(shutdown: Shutdown, until: Timestamp) {
-    let left = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
+    let left = Duration::try_from(until.duration_since(clock::wall())).unwrap_or_default();
     tokio::select! {
         () = shutdown.triggered() => {}
         () = tokio::time::sleep(left) => {}

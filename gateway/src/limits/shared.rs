@@ -6,9 +6,9 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::PoisonError;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use mesh_runtime::{Settings, Shutdown};
+use mesh_runtime::{Settings, Shutdown, clock};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, RedisResult};
 use tokio::time::MissedTickBehavior;
@@ -153,8 +153,8 @@ impl Bounds {
     }
 
     fn window(&self) -> u64 {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        since_1970.as_secs() / u64::from(self.window_s.get())
+        let since_1970_s = u64::try_from(clock::wall().as_second()).unwrap_or_default();
+        since_1970_s / u64::from(self.window_s.get())
     }
 
     fn tallies(&self) -> std::sync::MutexGuard<'_, Tallies> {

@@ -6,13 +6,12 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use jiff::Timestamp;
 use mesh_bus::{Bus, NewJob, Verdict, Work};
 use mesh_contracts::id::PaymentId;
 use mesh_contracts::subject::Queue;
 use mesh_eventstore::BoxError;
 use mesh_eventstore::inbox::Drained;
-use mesh_runtime::Shutdown;
+use mesh_runtime::{Shutdown, clock};
 use serde::{Deserialize, Serialize};
 
 use crate::settle::{Driven, Settler};
@@ -44,7 +43,7 @@ pub async fn ask_for(bus: &Bus, payment: PaymentId, version: u64) -> Result<(), 
     if !bus.is_connected() {
         return Err("the bus is away".into());
     }
-    let turn = Timestamp::now().as_second() / AGAIN_AFTER_S;
+    let turn = clock::wall().as_second() / AGAIN_AFTER_S;
     let job = NewJob::new(format!("{payment}/{version}/{turn}"), payment, &Job { payment })?;
     tokio::time::timeout(PUBLISH_TIMEOUT, bus.publish_job(Queue::Payment, &job)).await??;
     Ok(())

@@ -71,7 +71,7 @@ impl DeadLetter {
             version: None,
             position: None,
             error: error.chars().take(ERROR_CHARS_MAX).collect(),
-            at: Timestamp::now(),
+            at: mesh_runtime::clock::wall(),
         }
     }
 }

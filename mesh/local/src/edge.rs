@@ -137,6 +137,7 @@ fn envoy(running: &Running, executables: &EdgeExecutables, ingress: SocketAddr, 
         niceness: 0,
         stop_signal: Signal::TERM,
         address: ingress,
+        held: Vec::new(),
         admin: None,
     })
 }
@@ -190,6 +191,7 @@ fn haproxy(running: &Running, executables: &EdgeExecutables, door: SocketAddr, i
         niceness: 0,
         stop_signal: Signal::TERM,
         address: door,
+        held: Vec::new(),
         admin: None,
     })
 }

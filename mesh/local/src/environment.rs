@@ -49,6 +49,9 @@ const GENEROUS: [(&str, &str); 9] = [
 /// The mail server's port for mails, beside the one for its peers.
 const SMTP_PORT: &str = "sandbox-mail/smtp";
 
+/// An instance's own: it tells of that one alone.
+pub(crate) const ADMIN_LISTEN: &str = "TIFFIN_ADMIN_LISTEN";
+
 /// Names and values of a process's environment.
 type Variables = BTreeMap<String, String>;
 
@@ -63,6 +66,7 @@ pub(crate) struct Environment {
 struct Told {
     address: SocketAddr,
     admin: SocketAddr,
+    admin_of_successor: SocketAddr,
     serve: Variables,
     migrate: Variables,
 }
@@ -108,6 +112,19 @@ impl Environment {
         self.services[service.name].admin
     }
 
+    /// Where its successor answers, while both run and from then on; the next one takes the first address again.
+    pub(crate) fn admin_of_successor(&self, service: &Service) -> SocketAddr {
+        self.services[service.name].admin_of_successor
+    }
+
+    /// Where others connect to it.
+    pub(crate) fn held(&self, service: &Service) -> Vec<SocketAddr> {
+        let told = self.services[service.name].serve.iter();
+        told.filter(|(name, _)| name.ends_with("_LISTEN") && *name != ADMIN_LISTEN)
+            .filter_map(|(_, address)| address.parse().ok())
+            .collect()
+    }
+
     pub(crate) fn public_url(&self) -> String {
         format!("https://{}", self.public)
     }
@@ -128,6 +145,7 @@ impl Teller<'_> {
     fn tell(&self, service: &Service) -> Result<Told> {
         let address = self.ports.get(service.name)?;
         let admin = self.ports.get(&format!("{}/admin", service.name))?;
+        let admin_of_successor = self.ports.get(&format!("{}/admin-of-successor", service.name))?;
         let tls = certificates_dir(self.data_dir).join(service.name);
         let mut upstreams = Vec::new();
         for upstream in SERVICES.iter().filter(|upstream| *upstream != service) {
@@ -136,7 +154,7 @@ impl Teller<'_> {
         }
         let mut serve = vec![
             ("TIFFIN_UPSTREAMS", upstreams.join(",")),
-            ("TIFFIN_ADMIN_LISTEN", admin.to_string()),
+            (ADMIN_LISTEN, admin.to_string()),
             ("TIFFIN_TLS_DIR", tls.display().to_string()),
         ];
         if self.links.is_some() {
@@ -203,6 +221,7 @@ impl Teller<'_> {
         Ok(Told {
             address,
             admin,
+            admin_of_successor,
             serve: owned(serve),
             migrate: owned(migrate),
         })

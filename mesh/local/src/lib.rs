@@ -9,11 +9,13 @@ pub mod running;
 
 mod edge;
 mod environment;
+mod restart;
 
 pub mod servers;
 
 pub mod clock;
 pub mod data_dir;
+pub mod disk;
 pub mod exec;
 pub mod install;
 pub mod link;

@@ -17,12 +17,14 @@ use tokio::task::JoinHandle;
 use crate::Progress;
 use crate::clock::KeptClock;
 use crate::data_dir::DataDir;
+use crate::disk;
 use crate::edge;
 use crate::environment::{Environment, Teller};
 use crate::exec::Launcher;
 use crate::link::Links;
 use crate::ports::Ports;
 use crate::probe;
+use crate::restart::{self, Restartable};
 use crate::running::Running;
 use crate::secrets::Secrets;
 use crate::servers::{self, Database, Servers};
@@ -33,13 +35,13 @@ use crate::supervise::{Process, Spec, Supervisor, Tier, run_once};
 const CONNECTIONS_MAX: u32 = 200;
 
 /// A debug build on two cores needs a third of it.
-const READY_TIMEOUT: Duration = Duration::from_secs(90);
+pub(crate) const READY_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// How often a service that is starting is asked.
-const READY_POLL: Duration = Duration::from_millis(25);
+pub(crate) const READY_POLL: Duration = Duration::from_millis(25);
 
 /// A service that ends at once this many times will not start the next time either.
-const FAILED_STARTS_MAX: u32 = 4;
+pub(crate) const FAILED_STARTS_MAX: u32 = 4;
 
 /// How to start a platform.
 #[derive(Clone)]
@@ -60,6 +62,8 @@ pub struct Options {
     pub log: String,
     /// What lies between the parts, if their network is to be made bad.
     pub links: Option<Arc<Links>>,
+    /// Whether the database and the broker have a small disk each, see [`crate::disk`]; `fresh` is needed then.
+    pub small_disks: bool,
     /// Told of every step.
     pub progress: Progress,
 }
@@ -71,6 +75,8 @@ pub struct Platform {
     servers: Servers,
     clock: KeptClock,
     noting: JoinHandle<()>,
+    restarting: Option<JoinHandle<()>>,
+    small_disks: bool,
     environment: Environment,
 }
 
@@ -85,12 +91,15 @@ impl Platform {
         match Self::start_in(&options, data_dir.path(), &supervisor).await {
             Ok((servers, clock, environment)) => {
                 let noting = tokio::spawn(clock.clone().keep());
+                let restarting = restarting(&options, data_dir.path(), &supervisor, &environment);
                 Ok(Self {
                     data_dir,
                     supervisor,
                     servers,
                     clock,
                     noting,
+                    restarting,
+                    small_disks: options.small_disks,
                     environment,
                 })
             }
@@ -116,6 +125,7 @@ impl Platform {
         let server_options = servers::Options {
             durable: true,
             any_prefix: false,
+            small_disks: options.small_disks,
             connections_max: CONNECTIONS_MAX,
             bus: bus_grants(),
             redis: redis_users(),
@@ -198,6 +208,7 @@ impl Platform {
     /// Stops the gateway, then the other services together, then the servers, and leaves no process behind.
     pub async fn stop(self) {
         self.noting.abort();
+        self.restart_no_more();
         for name in edge::NAMES {
             self.supervisor.stop_one(name).await;
         }
@@ -208,12 +219,28 @@ impl Platform {
             tracing::error!(error = %err, "the clock could not be written down");
         }
         self.servers.stop().await;
+        if self.small_disks {
+            for server in disk::ON_DISK {
+                if let Err(err) = disk::unmount(&self.data_dir.path().join(server)) {
+                    tracing::error!(server, error = format!("{err:#}"), "a small disk stays");
+                }
+            }
+        }
+    }
+}
+
+impl Platform {
+    fn restart_no_more(&self) {
+        if let Some(restarting) = &self.restarting {
+            restarting.abort();
+        }
     }
 }
 
 impl Drop for Platform {
     fn drop(&mut self) {
         self.noting.abort();
+        self.restart_no_more();
     }
 }
 
@@ -287,9 +314,36 @@ fn spec(options: &Options, data_dir: &Path, environment: &Environment, service: 
         current_dir: data_dir.to_owned(),
         user: None,
         niceness: service.niceness(),
-        stop_signal: Signal::TERM,
+        // Who stops the whole platform leaves no successor.
+        stop_signal: Signal::INT,
         address: environment.address(service),
+        held: environment.held(service),
         admin: Some(environment.admin(service)),
+    }
+}
+
+/// Listens for the wish to restart services. Everything else works without.
+fn restarting(
+    options: &Options,
+    data_dir: &Path,
+    supervisor: &Arc<Supervisor>,
+    environment: &Environment,
+) -> Option<JoinHandle<()>> {
+    let services = SERVICES.iter().map(|service| Restartable {
+        kind: service.kind,
+        spec: spec(options, data_dir, environment, service),
+        admin_of_successor: environment.admin_of_successor(service),
+    });
+    match restart::open(data_dir) {
+        Ok(listener) => Some(tokio::spawn(restart::serve(
+            listener,
+            supervisor.clone(),
+            services.collect(),
+        ))),
+        Err(err) => {
+            tracing::warn!(error = format!("{err:#}"), "services cannot be restarted one by one");
+            None
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::data_dir::{is_live, read_json};
 use crate::environment::{OPERATOR_EMAIL, REGION, failpoints_dir, sandbox_dir};
 use crate::platform::{ca_cert, certificates_dir};
 use crate::ports::Ports;
+use crate::restart;
 use crate::secrets::Secrets;
 use crate::servers::{Nats, Postgres, Redis};
 use crate::services::Service;
@@ -92,6 +93,16 @@ impl Running {
         found.with_context(|| format!("no process {name} in {}", self.data_dir.display()))
     }
 
+    /// Restarts one service without a request that fails; returns when its successor works alone.
+    ///
+    /// # Errors
+    /// When there is no such service, or its successor does not get ready: the one before works on then.
+    pub async fn restart(&self, service: &str) -> Result<()> {
+        restart::ask(&self.data_dir, service)
+            .await
+            .with_context(|| format!("cannot restart {service}"))
+    }
+
     /// E-mail and password of the first operator.
     pub fn operator(&self) -> Result<(&'static str, String)> {
         Ok((OPERATOR_EMAIL, self.secrets.get("operator")?))
@@ -123,6 +134,11 @@ impl Running {
     /// The folder in which a service looks whether it is to die somewhere, if it was built for that.
     pub fn failpoints(&self, service: &str) -> PathBuf {
         failpoints_dir(&self.data_dir, service)
+    }
+
+    /// The folder in which a server keeps its data.
+    pub fn data_of(&self, server: &str) -> PathBuf {
+        self.data_dir.join(server)
     }
 
     /// The folder in which the payment provider keeps its ledger.

@@ -40,6 +40,8 @@ pub struct Options {
     pub durable: bool,
     /// Whether users may also use bus subjects under a prefix, as tests do to keep apart.
     pub any_prefix: bool,
+    /// Whether those that keep data on a disk have a small one each, which must be empty then.
+    pub small_disks: bool,
     /// Connections the database accepts.
     pub connections_max: u32,
     /// Who may use the bus, and for what.

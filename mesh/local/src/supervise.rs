@@ -5,8 +5,10 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -14,6 +16,7 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use mesh_runtime::handover;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group, setpriority_process};
 use serde::{Deserialize, Serialize};
 use tokio::process::Child;
@@ -36,6 +39,12 @@ const STEADY_AFTER: Duration = Duration::from_secs(10);
 
 /// What a process may take to drain before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// And one whose successor works already: a service ends within ten seconds by itself.
+const RETIRE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How often it is looked whether it has.
+const RETIRE_POLL: Duration = Duration::from_millis(20);
 
 /// The environment that children inherit; everything else comes from their `Spec`, so that no stray variable configures a service.
 const INHERITED: [&str; 9] = [
@@ -91,6 +100,8 @@ pub struct Spec {
     pub stop_signal: Signal,
     /// Where it serves.
     pub address: SocketAddr,
+    /// Ports that are kept open for it whether it runs or not; it finds them by `mesh_runtime::handover`.
+    pub held: Vec<SocketAddr>,
     /// Where it answers `/readyz`, if it does.
     pub admin: Option<SocketAddr>,
 }
@@ -123,8 +134,18 @@ pub struct Supervisor {
 struct Running {
     tier: Tier,
     name: String,
-    stop: watch::Sender<bool>,
+    held: Arc<Vec<TcpListener>>,
+    stop: watch::Sender<Stop>,
     task: JoinHandle<()>,
+}
+
+/// Whether a process is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    No,
+    /// In its own time: a successor does its work.
+    Retire,
+    Now,
 }
 
 /// The processes as they are now, mirrored to the file.
@@ -157,32 +178,98 @@ impl Supervisor {
         if log.exists() {
             std::fs::rename(&log, log.with_extension("log.1"))?;
         }
+        let held = Arc::new(hold(&spec.held).await?);
+        self.launch(spec, held).await
+    }
+
+    /// Starts a successor beside the process of that name, on the same ports: whoever of the two is free takes a
+    /// connection. [`Supervisor::retire`] or [`Supervisor::withdraw`] ends that.
+    pub async fn start_beside(&self, spec: Spec) -> Result<()> {
+        let held = self.held(&spec.name)?;
+        self.launch(spec, held).await
+    }
+
+    /// Stops the process of that name and starts another one. Its ports stay open, and who connects meanwhile waits.
+    pub async fn start_after(&self, spec: Spec) -> Result<()> {
+        let held = self.held(&spec.name)?;
+        self.stop_one(&spec.name).await;
+        self.launch(spec, held).await
+    }
+
+    /// Lets the process before the newest one of that name end in its own time, and waits for it.
+    pub async fn retire(&self, name: &str) {
+        while !self.has_retired(name) {
+            tokio::time::sleep(RETIRE_POLL).await;
+        }
+    }
+
+    /// Tells it, if nobody has. It stays in the list, so that a stop of everything finds it.
+    fn has_retired(&self, name: &str) -> bool {
+        let mut running = self.running();
+        running.retain(|running| !running.task.is_finished());
+        let mut newest_first = running.iter().rev().filter(|running| running.name == name);
+        let _newest = newest_first.next();
+        let before = newest_first.next();
+        if let Some(before) = before {
+            before.stop.send_if_modified(|stop| {
+                let is_new = *stop == Stop::No;
+                if is_new {
+                    *stop = Stop::Retire;
+                }
+                is_new
+            });
+        }
+        before.is_none()
+    }
+
+    /// Stops the newest process of that name: the one before goes on, as `before` says.
+    pub async fn withdraw(&self, name: &str, before: Process) -> Result<()> {
+        let newest = {
+            let mut running = self.running();
+            let found = running.iter().rposition(|running| running.name == name);
+            found.map(|index| running.remove(index))
+        };
+        stop_all(newest.into_iter().collect()).await;
+        self.table.started(before)
+    }
+
+    fn held(&self, name: &str) -> Result<Arc<Vec<TcpListener>>> {
+        let running = self.running();
+        let newest = running.iter().rfind(|running| running.name == name);
+        let newest = newest.with_context(|| format!("there is no process {name}"))?;
+        Ok(newest.held.clone())
+    }
+
+    async fn launch(&self, spec: Spec, held: Arc<Vec<TcpListener>>) -> Result<()> {
+        let log = self.log_path(&spec.name);
         let keeper = Keeper {
             spec: Arc::new(spec),
             launcher: self.launcher.clone(),
             log,
+            held: held.clone(),
             table: self.table.clone(),
         };
         let child = keeper.spawn(0).await?;
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(Stop::No);
         let (tier, name) = (keeper.spec.tier, keeper.spec.name.clone());
         let task = tokio::spawn(keeper.keep(child, stopped));
-        self.running().push(Running { tier, name, stop, task });
+        self.running().push(Running {
+            tier,
+            name,
+            held,
+            stop,
+            task,
+        });
         Ok(())
     }
 
-    /// Stops one process for good.
+    /// Stops one process for good, and those that retire for its sake.
     pub async fn stop_one(&self, name: &str) {
-        let found = {
+        let chosen: Vec<Running> = {
             let mut running = self.running();
-            running
-                .iter()
-                .position(|running| running.name == name)
-                .map(|index| running.swap_remove(index))
+            running.extract_if(.., |running| running.name == name).collect()
         };
-        if let Some(running) = found {
-            stop_all(vec![running]).await;
-        }
+        stop_all(chosen).await;
     }
 
     /// Stops all of a tier, together, and waits for them; those that take too long are killed.
@@ -252,7 +339,7 @@ pub fn tail(path: &Path) -> String {
 
 async fn stop_all(chosen: Vec<Running>) {
     for running in &chosen {
-        running.stop.send_replace(true);
+        running.stop.send_replace(Stop::Now);
     }
     for running in chosen {
         if let Err(err) = running.task.await {
@@ -261,9 +348,20 @@ async fn stop_all(chosen: Vec<Running>) {
     }
 }
 
-async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
+async fn told_to_stop(stopped: &mut watch::Receiver<Stop>) {
     // A supervisor that is gone has killed the process, and nobody is left to say so.
-    let _ = stopped.wait_for(|stopped| *stopped).await;
+    let _ = stopped.wait_for(|stop| *stop != Stop::No).await;
+}
+
+async fn hold(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
+    let mut held = Vec::new();
+    for address in addresses {
+        // Tokio's, since its queue is longer than that of the standard library.
+        let listener = tokio::net::TcpListener::bind(address).await;
+        let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
+        held.push(listener.into_std()?);
+    }
+    Ok(held)
 }
 
 /// Threads inherit it, and a process that was just started has one.
@@ -280,26 +378,27 @@ struct Keeper {
     spec: Arc<Spec>,
     launcher: Launcher,
     log: PathBuf,
+    held: Arc<Vec<TcpListener>>,
     table: Arc<Table>,
 }
 
 impl Keeper {
-    async fn keep(self, mut child: Child, mut stopped: watch::Receiver<bool>) {
+    async fn keep(self, mut child: Child, mut stopped: watch::Receiver<Stop>) {
         let mut backoff = BACKOFF_MIN;
         for restarts in 1.. {
-            let started = Instant::now();
+            let (started, pid) = (Instant::now(), pid_of(&child));
             tokio::select! {
                 ended = child.wait() => tracing::warn!(process = self.spec.name, status = describe(ended), "process ended"),
-                () = told_to_stop(&mut stopped) => return self.end(child).await,
+                () = told_to_stop(&mut stopped) => return self.end(child, pid, stopped).await,
             }
-            self.table.ended(&self.spec.name);
+            self.table.ended(&self.spec.name, pid);
             if started.elapsed() > STEADY_AFTER {
                 backoff = BACKOFF_MIN;
             }
             child = loop {
                 tokio::select! {
                     () = tokio::time::sleep(backoff) => {}
-                    () = told_to_stop(&mut stopped) => return self.table.stopped(&self.spec.name),
+                    () = told_to_stop(&mut stopped) => return self.table.stopped(&self.spec.name, pid),
                 }
                 backoff = (backoff * 2).min(BACKOFF_MAX);
                 match self.spawn(restarts).await {
@@ -311,9 +410,8 @@ impl Keeper {
     }
 
     async fn spawn(&self, restarts: u32) -> Result<Child> {
-        let child = start_tied(&self.launcher, &self.spec, &self.log).await?;
-        let pid = child.id().context("a child that was not waited for has a pid")?;
-        let pid = pid.try_into()?;
+        let child = start_holding(&self.launcher, &self.spec, &self.log, &self.held).await?;
+        let pid = pid_of(&child).context("a child that was not waited for has a pid")?;
         step_back(pid, &self.spec);
         self.table.started(Process {
             name: self.spec.name.clone(),
@@ -325,8 +423,18 @@ impl Keeper {
         Ok(child)
     }
 
-    async fn end(&self, mut child: Child) {
-        if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+    async fn end(&self, mut child: Child, pid: Option<i32>, mut stopped: watch::Receiver<Stop>) {
+        if *stopped.borrow() == Stop::Retire
+            && let Some(pid) = pid
+        {
+            signal_one(pid, Signal::TERM);
+            tokio::select! {
+                _ = child.wait() => return self.table.stopped(&self.spec.name, Some(pid)),
+                () = tokio::time::sleep(RETIRE_TIMEOUT) => {}
+                _ = stopped.wait_for(|stop| *stop == Stop::Now) => {}
+            }
+        }
+        if let Some(pid) = pid {
             signal_one(pid, self.spec.stop_signal);
             if tokio::time::timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
                 tracing::warn!(process = self.spec.name, "process did not end in time and is killed");
@@ -334,8 +442,12 @@ impl Keeper {
                 let _ = child.wait().await;
             }
         }
-        self.table.stopped(&self.spec.name);
+        self.table.stopped(&self.spec.name, pid);
     }
+}
+
+fn pid_of(child: &Child) -> Option<i32> {
+    child.id().and_then(|pid| i32::try_from(pid).ok())
 }
 
 impl Table {
@@ -344,14 +456,19 @@ impl Table {
         self.write()
     }
 
-    fn ended(&self, name: &str) {
-        if let Some((_, alive)) = self.lock().get_mut(name) {
+    /// Unless another process has the name by now.
+    fn ended(&self, name: &str, pid: Option<i32>) {
+        if let Some((process, alive)) = self.lock().get_mut(name)
+            && Some(process.pid) == pid
+        {
             *alive = false;
         }
     }
 
-    fn stopped(&self, name: &str) {
-        self.lock().remove(name);
+    /// As [`Table::ended`], for good.
+    fn stopped(&self, name: &str, pid: Option<i32>) {
+        let is_this = |process: &Process| Some(process.pid) == pid;
+        self.lock().retain(|of, (process, _)| of != name || !is_this(process));
         if let Err(err) = self.write() {
             tracing::error!(error = %err, "the list of processes could not be written");
         }
@@ -383,9 +500,18 @@ impl Table {
 
 /// Starts a program once, tied to us, with its output appended to a log; dropping the child kills it.
 pub async fn start_tied(launcher: &Launcher, spec: &Spec, log: &Path) -> Result<Child> {
+    start_holding(launcher, spec, log, &[]).await
+}
+
+async fn start_holding(launcher: &Launcher, spec: &Spec, log: &Path, held: &[TcpListener]) -> Result<Child> {
     let log = OpenOptions::new().create(true).append(true).mode(0o600).open(log)?;
     let mut command = command(launcher, spec, spec.stop_signal);
     command.stdout(log.try_clone()?).stderr(log);
+    if !held.is_empty() {
+        let (ours, theirs) = UnixStream::pair()?;
+        handover::send(&ours, held)?;
+        command.stdin(OwnedFd::from(theirs));
+    }
     spawn(command)
         .await
         .with_context(|| format!("cannot start {}", spec.name))

@@ -123,6 +123,7 @@ fn spec(program: &str, args: &[&str], user: Option<User>) -> Spec {
         niceness: 0,
         stop_signal: Signal::TERM,
         address: (std::net::Ipv4Addr::LOCALHOST, 1).into(),
+        held: Vec::new(),
         admin: None,
     }
 }

@@ -11,6 +11,7 @@ use mesh_local::platform::{Options, Platform};
 use mesh_local::probe;
 use mesh_local::running::Running;
 use mesh_local::services::{Kind, SERVICES, Service};
+use mesh_local::supervise::Process;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -51,6 +52,7 @@ async fn run_all() {
     it_is_found_through_its_data_directory(&platform, &options).await;
     a_second_one_is_refused(&options).await;
     a_killed_service_is_started_again(&platform).await;
+    a_service_is_followed_by_a_successor_or_goes_on(&platform, &options).await;
     let (pids, url, business) = (pids(&platform), platform.public_url(), platform.clock().clock().now());
     platform.stop().await;
     assert!(
@@ -144,6 +146,32 @@ async fn a_killed_service_is_started_again(platform: &Platform) {
     }
 }
 
+async fn a_service_is_followed_by_a_successor_or_goes_on(platform: &Platform, options: &Options) {
+    const NAME: &str = "menu-info";
+    let running = Running::find(&options.data_dir).expect("it is up");
+    let find = || running.process(NAME).expect("listed");
+    let is_there = |process: &Process| test_kill_process(Pid::from_raw(process.pid).expect("a pid")).is_ok();
+
+    let before = find();
+    running.restart(NAME).await.expect("its successor is ready");
+    let successor = find();
+    assert!(is_there(&successor) && !is_there(&before));
+    assert_eq!(successor.address, before.address);
+    assert_ne!(successor.admin, before.admin, "each has an admin port of its own");
+
+    let (binary, aside) = (options.binaries_dir.join(NAME), options.binaries_dir.join("aside"));
+    std::fs::rename(&binary, &aside).expect("ours");
+    std::os::unix::fs::symlink("/bin/false", &binary).expect("ours");
+    let failure = running.restart(NAME).await.expect_err("it ends at once");
+    assert!(format!("{failure:#}").contains("menu-info ended"), "{failure:#}");
+    std::fs::rename(&aside, &binary).expect("ours");
+    assert_eq!(find(), successor, "who served goes on");
+    assert!(is_there(&successor));
+    assert_eq!(platform.processes().len(), SERVICES.len() + 3);
+
+    running.restart("cook").await.expect_err("there is no such service");
+}
+
 async fn a_service_that_cannot_start_is_named_and_nothing_stays_up(options: &Options) {
     let broken = options.binaries_dir.join("menu-info");
     std::fs::remove_file(&broken).expect("it is there");
@@ -182,6 +210,7 @@ fn options(folder: &Path) -> Options {
         launcher: Launcher::Own,
         log: "info".to_owned(),
         links: None,
+        small_disks: false,
         progress: mesh_local::unwatched(),
     }
 }

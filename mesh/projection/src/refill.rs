@@ -10,11 +10,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures::{TryStreamExt as _, stream};
-use jiff::Timestamp;
 use mesh_bus::feed::FeedError;
 use mesh_bus::{Bus, Subscription};
 use mesh_contracts::envelope::Envelope;
-use mesh_runtime::Shutdown;
+use mesh_runtime::{Shutdown, clock};
 
 use crate::connection::{Inner, Shown};
 use crate::progress::{Built, Phase, Progress};
@@ -195,7 +194,7 @@ impl Inner {
             bool,
         );
         let mut cmd = self.fcall(library::BEGIN);
-        cmd.arg(Timestamp::now().as_millisecond())
+        cmd.arg(clock::wall().as_millisecond())
             .arg(shown.view.kind())
             .arg(shown.view.version())
             .arg(&self.prefix)
@@ -230,7 +229,7 @@ impl Inner {
     /// `started`, or the word for what is in the way: `unfilled`, `running` or `none`.
     pub async fn start(&self, shown: &Shown, is_back: bool) -> redis::RedisResult<String> {
         let mut cmd = self.fcall(library::START);
-        cmd.arg(Timestamp::now().as_millisecond())
+        cmd.arg(clock::wall().as_millisecond())
             .arg(shown.view.kind())
             .arg(shown.view.version())
             .arg(u8::from(is_back));
@@ -406,7 +405,7 @@ impl Filling<'_> {
             cmd.arg(&self.inner.prefix)
                 .arg(self.shown.view.kind())
                 .arg(self.edition)
-                .arg(Timestamp::now().as_millisecond())
+                .arg(clock::wall().as_millisecond())
                 .arg(FLIP_MAX)
                 .arg(built)
                 .arg(closing.as_millis());

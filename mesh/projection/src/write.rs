@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use mesh_contracts::envelope::Envelope;
-use mesh_runtime::telemetry;
+use mesh_runtime::{clock, telemetry};
 use redis::{Cmd, Pipeline};
 
 use crate::connection::{Inner, Shown};
@@ -133,7 +133,7 @@ impl Task {
     }
 
     fn begins(&self) -> bool {
-        let now = Timestamp::now();
+        let now = clock::wall();
         let is_new = |first: &Envelope| now.duration_since(first.recorded_at) < NEW_FOR;
         self.goes_on(0) && self.events.first().is_some_and(is_new)
     }
@@ -583,7 +583,7 @@ fn tell(shown: &Shown, events: &[Envelope], from: u64, to: u64) {
 }
 
 fn record_lag(shown: &Shown, events: &[Envelope], from: u64, to: u64) {
-    let now = Timestamp::now();
+    let now = clock::wall();
     let lag = metrics::histogram!("projection_lag_seconds", "view" => shown.view.kind());
     for event in events {
         if event.version > from && event.version <= to {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::failpoint;
 use crate::settings::Settings;
 
 /// No deadline is shorter than this in wall time, however fast the business clock runs:
@@ -19,6 +20,14 @@ pub const RATE_MAX: f64 = 1000.0;
 /// The longest nap between two looks at the clock, so that a step of the wall clock
 /// delays a timer by no more than this.
 const NAP_MAX: Duration = Duration::from_secs(1);
+
+/// Wall time, as this process's clock shows it: the machine's, unless `tiffin fault` makes it wrong. Certificates are
+/// judged by the machine's.
+pub fn wall() -> Timestamp {
+    Timestamp::now()
+        .saturating_add(failpoint::clock_wrong_by())
+        .expect("a signed duration only saturates")
+}
 
 /// Business and wall time of one process. Clones share the monotone mark.
 #[derive(Debug, Clone)]
@@ -79,9 +88,9 @@ impl Clock {
         Timestamp::from_microsecond(newest_us).expect("a timestamp's own microseconds are in range")
     }
 
-    /// Wall time.
+    /// As [`wall`].
     pub fn wall(&self) -> Timestamp {
-        Timestamp::now()
+        wall()
     }
 
     /// How many times faster than the wall clock business time runs.

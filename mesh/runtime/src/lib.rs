@@ -9,6 +9,7 @@ pub mod audit;
 pub mod clock;
 pub mod coalesce;
 pub mod failpoint;
+pub mod handover;
 pub mod pace;
 pub mod process;
 pub mod shutdown;

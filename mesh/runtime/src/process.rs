@@ -12,6 +12,7 @@ use tokio::runtime;
 
 use crate::clock::Clock;
 use crate::consistency::Signer;
+use crate::handover;
 use crate::settings::Settings;
 use crate::telemetry::Telemetry;
 
@@ -160,11 +161,15 @@ pub async fn endless(work: impl Future<Output = ()>) -> io::Result<()> {
     Ok(())
 }
 
-/// Binds a listener; the error names the address.
+/// The listener that is held for us there, or else one of our own; the error names the address.
 ///
 /// # Errors
 /// When the address is taken or not ours.
 pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    if let Some(held) = handover::take(address) {
+        held.set_nonblocking(true)?;
+        return Ok(TcpListener::from_std(held)?);
+    }
     TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}"))

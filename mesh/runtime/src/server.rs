@@ -116,8 +116,8 @@ pub fn with_layers<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Route
         .layer(telemetry::layer())
 }
 
-/// Serves until the shutdown: then accepts no more, lets requests finish, and cuts off what is
-/// left at the shutdown's deadline. Live streams should end on `shutdown.triggered()` themselves.
+/// Serves until the shutdown: then accepts no more, lets requests finish, tells clients to leave their connections, and
+/// cuts off what is left at the shutdown's deadline. Live streams should end on `shutdown.triggered()` themselves.
 ///
 /// # Errors
 /// None after the listener is bound; the type leaves `main` one `try_join!`.
@@ -206,7 +206,7 @@ impl Door {
     async fn greet(&self, tls: &Tls, stream: TcpStream, remote: SocketAddr) -> Option<Box<TlsStream<TcpStream>>> {
         let handshake = TlsAcceptor::from((tls.config)()).accept(stream);
         let greeted = tokio::select! {
-            () = self.shutdown.triggered() => return None,
+            () = self.shutdown.idle_end() => return None,
             greeted = tokio::time::timeout(self.limits.handshake, handshake) => greeted,
         };
         match greeted {
@@ -226,14 +226,17 @@ impl Door {
         let service = hyper::service::service_fn({
             let router = self.router.clone();
             let spoke = spoke.clone();
+            let shutdown = self.shutdown.clone();
             move |mut request: Request<Incoming>| {
                 spoke.store(true, Ordering::Relaxed);
                 request.extensions_mut().extend(extensions.clone());
                 let answer = router.clone().oneshot(request.map(Body::new));
+                let shutdown = shutdown.clone();
                 async move {
                     let mut answer = answer.await?;
                     // Said with an answer, since a client that is not told might be sending the next request already.
-                    if !is_http2 && Instant::now() >= old_at {
+                    let is_over = shutdown.is_triggered() || Instant::now() >= old_at;
+                    if !is_http2 && is_over {
                         answer
                             .headers_mut()
                             .insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -263,12 +266,19 @@ impl Door {
                 std::future::pending::<()>().await;
             }
         };
+        // The same with the end of the process: HTTP/1 has no other way to say it than an answer.
+        let ends = async {
+            match is_http2 {
+                true => self.shutdown.triggered().await,
+                false => self.shutdown.idle_end().await,
+            }
+        };
         tokio::select! {
             // Peers vanish mid-request all the time; their requests have been logged.
             _ = connection.as_mut() => return,
             () = silence => return,
             () = old => {}
-            () = self.shutdown.triggered() => {}
+            () = ends => {}
         }
         connection.as_mut().graceful_shutdown();
         tokio::select! {

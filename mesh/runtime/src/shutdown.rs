@@ -10,10 +10,16 @@ use tokio_util::sync::CancellationToken;
 /// Well inside the 30 s that Kubernetes grants between SIGTERM and SIGKILL.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 
+/// What an idle connection is given to be used once more, so that its client is told to leave it: one that is closed
+/// just when a request comes in takes that request with it. More than clients of ours keep an idle one (5 s).
+pub const IDLE_GRACE: Duration = Duration::from_secs(6);
+
 /// A handle on the process's end. Clones share the trigger.
 #[derive(Debug, Clone)]
 pub struct Shutdown {
     token: CancellationToken,
+    /// Nobody is given time to leave.
+    at_once: CancellationToken,
     triggered_at: Arc<OnceLock<Instant>>,
     drain: Duration,
 }
@@ -34,12 +40,14 @@ impl Shutdown {
     pub fn draining_within(drain: Duration) -> Self {
         Self {
             token: CancellationToken::new(),
+            at_once: CancellationToken::new(),
             triggered_at: Arc::default(),
             drain,
         }
     }
 
-    /// A shutdown that SIGTERM and SIGINT start, too.
+    /// A shutdown that SIGTERM and SIGINT start, too: SIGTERM as [`Shutdown::retire`], SIGINT, also after it, as
+    /// [`Shutdown::trigger`].
     ///
     /// # Errors
     /// When the process may not listen for signals.
@@ -51,17 +59,27 @@ impl Shutdown {
         let trigger = shutdown.clone();
         tokio::spawn(async move {
             tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {
+                    tracing::info!("draining");
+                    trigger.retire();
+                    interrupt.recv().await;
+                }
+                _ = interrupt.recv() => tracing::info!("draining at once"),
             }
-            tracing::info!("draining");
             trigger.trigger();
         });
         Ok(shutdown)
     }
 
-    /// Starts the drain. Later calls change nothing.
+    /// Starts the drain, with idle connections closed at once. Later calls change nothing.
     pub fn trigger(&self) {
+        self.at_once.cancel();
+        self.retire();
+    }
+
+    /// Starts the drain of a process whose work goes on in others: clients are told to leave their connections, and
+    /// have [`IDLE_GRACE`] to hear it.
+    pub fn retire(&self) {
         self.triggered_at.get_or_init(Instant::now);
         self.token.cancel();
     }
@@ -74,6 +92,16 @@ impl Shutdown {
     /// Waits for the drain to start. Every endless loop and every live stream selects on it.
     pub async fn triggered(&self) {
         self.token.cancelled().await;
+    }
+
+    /// Waits until the drain has started and idle connections have had their time.
+    pub async fn idle_end(&self) {
+        self.triggered().await;
+        let start = *self.triggered_at.get_or_init(Instant::now);
+        tokio::select! {
+            () = self.at_once.cancelled() => {}
+            () = tokio::time::sleep_until(start + IDLE_GRACE) => {}
+        }
     }
 
     /// Waits until the drain has started and its deadline ([`DRAIN_DEADLINE`]) has passed.

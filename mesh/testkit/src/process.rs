@@ -70,6 +70,7 @@ impl ServiceProcess {
             niceness: 0,
             stop_signal: Signal::TERM,
             address,
+            held: Vec::new(),
             admin: Some(admin),
         };
         let log = shared.folder().join(format!("{service}-{}.log", random_hex(4)));
@@ -174,7 +175,7 @@ impl ServiceProcess {
     pub async fn stop(&mut self) {
         let pid = self.pid();
         let mut child = self.child.take().expect("it was started");
-        kill_process(pid, Signal::TERM).expect("a child of ours can be told");
+        kill_process(pid, Signal::INT).expect("a child of ours can be told");
         let ended = tokio::time::timeout(STOP_DEADLINE, child.wait()).await;
         let status = ended
             .expect("it drains in time")

@@ -119,6 +119,7 @@ async fn start() -> Result<Shared> {
     let options = Options {
         durable: false,
         any_prefix: true,
+        small_disks: false,
         connections_max: CONNECTIONS_MAX,
         bus: services::bus_grants(),
         redis: services::redis_users(),

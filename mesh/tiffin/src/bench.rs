@@ -10,6 +10,7 @@ pub mod lifecycle;
 pub mod live;
 pub mod lunch;
 pub mod order;
+pub mod overload;
 pub mod positions;
 pub mod read;
 pub mod rebuild;
@@ -77,6 +78,8 @@ enum What {
     Lunch(lunch::Args),
     /// Orders through the gateway: latency, errors, the way to Redis, and memory.
     Order(order::Args),
+    /// Four times as many orders as can be taken, for a minute: what is still accepted, and who is served first.
+    Overload(overload::Args),
     /// Couriers who say every four seconds where they are.
     Positions(positions::Args),
     /// One order and the order page, against nginx and Redis.
@@ -101,6 +104,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         What::Live(args) => live::run(args).await,
         What::Lunch(args) => lunch::run(args).await,
         What::Order(args) => order::run(args).await,
+        What::Overload(args) => overload::run(args).await,
         What::Positions(args) => positions::run(args).await,
         What::Read(args) => read::run(args).await,
         What::Rebuild(args) => rebuild::run(args).await,

@@ -5,13 +5,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, fault, keys, order, rebuild, replay, say, up, verify};
+use crate::{bench, fault, keys, order, rebuild, replay, restart, say, up, verify};
 
 const EXAMPLES: &str = "\
 Examples:
   tiffin                                        the platform on this machine, with simulated people
   tiffin up --no-simulation --clock-rate 300    the platform alone, its business clock 300 times as fast
   tiffin replay DIR --up --speed 300 --verify   a day of real orders on a platform of its own, checked afterwards
+  tiffin restart                                every service of a platform that runs, under load
   tiffin order ORD history                      every event of one order
   tiffin order ORD explain                      why it went the way it did
   tiffin keys retire                            the next key signs tokens from now on
@@ -32,6 +33,8 @@ struct Cli {
 enum Command {
     /// Start the platform, with simulated customers, kitchens and couriers (the default).
     Up(up::Args),
+    /// Restart services one after the other, without a request that fails.
+    Restart(restart::Args),
     /// Play a day of a public meal-delivery instance through the public API.
     Replay(replay::Args),
     /// Count what does not hold over Postgres, NATS, Redis, the payment provider and the clients' history.
@@ -72,6 +75,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         None => up::run(cli.up).await,
         Some(Command::Up(args)) => up::run(args).await,
+        Some(Command::Restart(args)) => restart::run(args).await,
         Some(Command::Replay(args)) => replay::run(args).await,
         Some(Command::Verify(args)) => verify::run(args).await,
         Some(Command::Rebuild(args)) => rebuild::run(args).await,

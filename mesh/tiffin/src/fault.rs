@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use futures::future::join_all;
 use jiff::Timestamp;
+use mesh_local::disk;
 use mesh_local::link::Links;
 use mesh_local::platform::Platform;
 use mesh_local::running::Running;
@@ -140,7 +141,7 @@ struct Outcome {
     wall_seconds: f64,
     /// Until nothing was counted any more, from when everything was mended.
     healed_after_seconds: f64,
-    #[serde(skip)]
+    /// What was broken and mended when.
     diary: Vec<(Timestamp, String)>,
 }
 
@@ -188,10 +189,16 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let chosen = chosen(all, &args.only)?;
+    let has_full_disks = is_planned(args.seed, args.runs, &chosen, is_full_disk);
+    // Before anything is started, since it may start this program anew.
+    let may_mount = has_full_disks && disk::enter_namespace()?;
+    if has_full_disks && !may_mount {
+        say::note("no disk will be full: only root on Linux may mount a small one");
+    }
     let shutdown = Shutdown::on_signals()?;
     let steps = Steps::new();
     let runs = tokio::select! {
-        runs = all_runs(&args, &chosen, &steps) => runs,
+        runs = all_runs(&args, &chosen, may_mount, &steps) => runs,
         // What was started dies with the attempt.
         () = shutdown.triggered() => bail!("interrupted"),
     };
@@ -227,6 +234,16 @@ fn chosen(all: Vec<Fault>, only: &[String]) -> Result<Vec<Fault>> {
     Ok(all.into_iter().filter(is_chosen).collect())
 }
 
+fn is_full_disk(what: &What) -> bool {
+    matches!(what, What::DiskFull(_))
+}
+
+/// Whether one of so many seeds brings this.
+fn is_planned(seed: u64, runs: u64, chosen: &[Fault], is_it: impl Fn(&What) -> bool) -> bool {
+    let mut all = (seed..seed.saturating_add(runs)).flat_map(|seed| plan(seed, chosen));
+    all.any(|planned| is_it(&planned.what))
+}
+
 /// A platform and the network in it.
 struct Stage {
     platform: Platform,
@@ -234,12 +251,16 @@ struct Stage {
 }
 
 /// Gives the seeds of the runs that failed.
-async fn all_runs(args: &Args, chosen: &[Fault], steps: &Steps) -> Result<Vec<u64>> {
+async fn all_runs(args: &Args, chosen: &[Fault], may_mount: bool, steps: &Steps) -> Result<Vec<u64>> {
     let (mut failed, mut stage, mut runs) = (Vec::new(), None, 0);
     for seed in args.seed..args.seed.saturating_add(args.runs) {
         let current = match stage.take() {
             Some(current) => current,
-            None => start(args, seed, steps).await?,
+            None => {
+                // Only for runs in which one gets full: it is faster than a real one.
+                let small_disks = may_mount && is_planned(seed, RUNS_OF_A_PLATFORM, chosen, is_full_disk);
+                start(args, seed, small_disks, steps).await?
+            }
         };
         let running = current.platform.running()?;
         let again = again(args, seed);
@@ -271,14 +292,18 @@ async fn all_runs(args: &Args, chosen: &[Fault], steps: &Steps) -> Result<Vec<u6
 }
 
 /// From empty data: what an earlier platform broke must not count again.
-async fn start(args: &Args, seed: u64, steps: &Steps) -> Result<Stage> {
+async fn start(args: &Args, seed: u64, small_disks: bool, steps: &Steps) -> Result<Stage> {
     // A folder that somebody named is theirs, and what is in it stays.
     let data_dir = match &args.data_dir {
         Some(theirs) => theirs.join(format!("from-seed-{seed}")),
         None => OWN_DATA_DIR.into(),
     };
     let links = Arc::new(Links::default());
-    let platform = up::start_over(data_dir, true, args.speed, Some(links.clone()), steps).await?;
+    let breakable = up::Breakable {
+        links: Some(links.clone()),
+        small_disks,
+    };
+    let platform = up::start_over(data_dir, true, args.speed, breakable, steps).await?;
     Ok(Stage { platform, links })
 }
 

@@ -7,6 +7,7 @@ pub mod say;
 
 pub mod build;
 pub mod chain;
+pub mod restart;
 pub mod settle;
 pub mod up;
 

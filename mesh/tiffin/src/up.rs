@@ -142,15 +142,24 @@ fn interrupted(steps: &Steps) -> Result<ExitCode> {
 
 /// Builds what is to be built and starts a platform without a chain.
 pub async fn start(data_dir: PathBuf, fresh: bool, clock_rate: f64, steps: &Steps) -> Result<Platform> {
-    start_over(data_dir, fresh, clock_rate, None, steps).await
+    start_over(data_dir, fresh, clock_rate, Breakable::default(), steps).await
 }
 
-/// The same, over a network that can be made bad.
+/// What of a platform is made so that it can be broken.
+#[derive(Default)]
+pub struct Breakable {
+    /// The network between its parts.
+    pub links: Option<Arc<Links>>,
+    /// The disks of its database and its broker.
+    pub small_disks: bool,
+}
+
+/// The same, in a way that can be broken.
 pub async fn start_over(
     data_dir: PathBuf,
     fresh: bool,
     clock_rate: f64,
-    links: Option<Arc<Links>>,
+    breakable: Breakable,
     steps: &Steps,
 ) -> Result<Platform> {
     let binaries_dir = build::services(steps).await?;
@@ -162,7 +171,8 @@ pub async fn start_over(
         public_port: None,
         launcher: Launcher::own(),
         log: std::env::var("TIFFIN_LOG").unwrap_or_else(|_| LOG.to_owned()),
-        links,
+        links: breakable.links,
+        small_disks: breakable.small_disks,
         progress: steps.sink(),
     };
     Platform::start(options).await

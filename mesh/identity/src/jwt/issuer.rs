@@ -6,7 +6,6 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use mesh_contracts::id::{FoodPointId, UserId};
 use mesh_contracts::user::Role;
@@ -117,7 +116,7 @@ impl Issuer {
 
     /// A token for a person, good for `lifetime` or [`LIFETIME_MAX`], whichever is shorter.
     pub fn access_token(&self, subject: &UserId, role: Role, points: &[FoodPointId], lifetime: Duration) -> String {
-        let issued_s = Timestamp::now().as_second();
+        let issued_s = mesh_runtime::clock::wall().as_second();
         let lifetime_s = i64::try_from(lifetime.min(LIFETIME_MAX).as_secs()).expect("ten minutes fit");
         let payload = Payload {
             iss: self.issuer.clone(),

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use mesh_runtime::Shutdown;
+use mesh_runtime::{Shutdown, clock};
 use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -237,7 +237,7 @@ impl Inner {
             })?;
         let payload = decoded.claims;
         let lifetime_s = payload.exp.checked_sub(payload.iat).ok_or(Refused::Invalid)?;
-        let from_the_future = payload.iat > Timestamp::now().as_second() + LEEWAY.as_secs() as i64;
+        let from_the_future = payload.iat > clock::wall().as_second() + LEEWAY.as_secs() as i64;
         if !(0..=LIFETIME_MAX.as_secs() as i64).contains(&lifetime_s) || from_the_future {
             return Err(Refused::Invalid);
         }
@@ -252,7 +252,7 @@ impl Inner {
 }
 
 fn in_date(claims: Claims) -> Result<Claims, Refused> {
-    let now_s = Timestamp::now().as_second();
+    let now_s = clock::wall().as_second();
     if claims.expires_at.as_second() + (LEEWAY.as_secs() as i64) < now_s {
         Err(Refused::Expired)
     } else {

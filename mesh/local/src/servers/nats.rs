@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 
 use super::{Options, await_ready, no_env};
 use crate::data_dir::write_private;
+use crate::disk;
 use crate::install::Executables;
 use crate::secrets::Secrets;
 use crate::services::BEHIND;
@@ -88,6 +89,9 @@ impl Nats {
     ) -> Result<Self> {
         let folder = data_dir.join("nats");
         fs::create_dir_all(&folder)?;
+        if options.small_disks {
+            disk::mount(&folder, disk::NATS_BYTES, None)?;
+        }
         let this = Self {
             address,
             password: secrets.get("nats")?,
@@ -113,6 +117,7 @@ impl Nats {
                 niceness: BEHIND,
                 stop_signal: Signal::TERM,
                 address,
+                held: Vec::new(),
                 admin: None,
             })
             .await?;

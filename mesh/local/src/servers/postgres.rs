@@ -13,6 +13,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
 use super::{Options, await_ready, no_env};
 use crate::data_dir::{mark, write_private};
+use crate::disk;
 use crate::exec::Launcher;
 use crate::install::Executables;
 use crate::secrets::{Secrets, random_hex};
@@ -58,6 +59,9 @@ impl Postgres {
     ) -> Result<Self> {
         let user = run_as()?;
         let folder = folder(data_dir, user)?;
+        if options.small_disks {
+            disk::mount(&folder, disk::POSTGRES_BYTES, user)?;
+        }
         let data = folder.join("data");
         let this = Self {
             address,
@@ -80,6 +84,7 @@ impl Postgres {
                 // A fast shutdown: sessions are ended, the log is closed.
                 stop_signal: Signal::INT,
                 address,
+                held: Vec::new(),
                 admin: None,
             })
             .await?;
@@ -192,6 +197,7 @@ impl Postgres {
                 niceness: 0,
                 stop_signal: Signal::KILL,
                 address: self.address,
+                held: Vec::new(),
                 admin: None,
             },
         )

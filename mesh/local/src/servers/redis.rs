@@ -69,6 +69,7 @@ impl Redis {
                 niceness: BEHIND,
                 stop_signal: Signal::TERM,
                 address,
+                held: Vec::new(),
                 admin: None,
             })
             .await?;

@@ -29,6 +29,7 @@ impl Running {
         let options = Options {
             durable: true,
             any_prefix: false,
+            small_disks: false,
             connections_max: 50,
             bus: bus_grants(),
             redis: redis_users(),

@@ -99,6 +99,7 @@ fn shell(folder: &Path, script: &str) -> Spec {
         niceness: 0,
         stop_signal: Signal::TERM,
         address: (std::net::Ipv4Addr::LOCALHOST, 1).into(),
+        held: Vec::new(),
         admin: None,
     }
 }

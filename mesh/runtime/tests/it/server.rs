@@ -188,6 +188,36 @@ async fn the_drain_lets_requests_finish_and_accepts_no_more() {
 }
 
 #[tokio::test]
+async fn a_connection_that_idles_when_its_process_retires_is_served_once_more_and_told_to_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = Shutdown::draining_within(Duration::from_secs(60));
+    let limits = Limits::default();
+    let served = tokio::spawn(serve_within(listener, Accept::Plain, hello(), shutdown.clone(), limits));
+    let server = Server {
+        address,
+        shutdown,
+        served,
+    };
+    let request = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+    let mut stream = server.send(request).await;
+    let mut idle = server.send(request).await;
+    assert!(!read_head(&mut stream).await.contains("close"));
+    assert!(!read_head(&mut idle).await.contains("close"));
+    server.shutdown.retire();
+    // Nobody is let in any more, so the process knows.
+    while TcpStream::connect(server.address).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let last = read_to_end(&mut stream).await;
+    assert!(last.contains("200 OK") && last.contains("connection: close"), "{last}");
+    assert!(!server.served.is_finished(), "the other one has its time");
+    server.end().await;
+    assert_eq!(read_to_end(&mut idle).await, "");
+}
+
+#[tokio::test]
 async fn a_live_stream_that_hears_of_the_drain_ends_in_order() {
     let shutdown = Shutdown::draining_within(Duration::from_secs(60));
     let until = shutdown.clone();

@@ -74,6 +74,7 @@ async fn on_own_servers(args: &Args, steps: &Steps) -> Result<Vec<Row>> {
     let options = Options {
         durable: true,
         any_prefix: false,
+        small_disks: false,
         connections_max: 100,
         bus: Vec::new(),
         redis: Vec::new(),

@@ -54,6 +54,7 @@ impl Nginx {
             niceness: 0,
             stop_signal: Signal::QUIT,
             address,
+            held: Vec::new(),
             admin: None,
         };
         let log = folder.join("nginx.log");

@@ -33,7 +33,7 @@ const PLACE_P99_MS_MAX: f64 = 50.0;
 /// The way from commit to Redis.
 const LAG_P99_MS_MAX: f64 = 50.0;
 /// What a service may take.
-const RESIDENT_MIB_MAX: f64 = 64.0;
+pub(super) const RESIDENT_MIB_MAX: f64 = 64.0;
 
 /// Callers who send their next order when the last one is answered.
 const CALLERS: usize = 64;

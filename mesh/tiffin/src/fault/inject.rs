@@ -11,8 +11,10 @@ use http::Request;
 use jiff::Timestamp;
 use mesh_contracts::subject::Context;
 use mesh_identity::{Client, Upstream};
+use mesh_local::disk::Full;
 use mesh_local::link::{Condition, Links};
 use mesh_local::running::Running;
+use mesh_local::services::{Kind, SERVICES, Service};
 use mesh_runtime::failpoint;
 use rustix::process::{Pid, Signal, kill_process_group};
 use uuid::Uuid;
@@ -34,6 +36,13 @@ const REPEATED: u64 = 100;
 
 /// Messages that nobody can read, in a row.
 const POISON: usize = 5;
+
+/// A clock is wrong by less than this. One that was ahead stands still afterwards until the time is as late as it said,
+/// and everything must have healed by then.
+const WRONG_MS_MAX: usize = 60_000;
+
+/// How often what is freed on a full disk is taken, too.
+const TOP_UP_EVERY: Duration = Duration::from_millis(50);
 
 /// Clients who ask without pause.
 const OVERLOAD_CLIENTS: usize = 64;
@@ -132,6 +141,27 @@ impl Hand<'_> {
                     .note(format!("end of fault {}: {service} {what}", planned.fault));
                 Ok(())
             }
+            What::DiskFull(server) => {
+                let full = Full::fill(&self.running.data_of(server))?;
+                self.begins(planned, "");
+                let until = Instant::now() + lasts;
+                while Instant::now() < until {
+                    tokio::time::sleep(TOP_UP_EVERY).await;
+                    full.top_up()?;
+                }
+                drop(full);
+                self.ends(planned);
+                if server == "nats" {
+                    // A stream that met it takes nothing until the broker is started again, which whoever makes room does.
+                    signal(self.running, server, Signal::KILL)?;
+                }
+                Ok(())
+            }
+            What::ClockWrong => self.wrong_clock(planned, &mut dice).await,
+            What::Restart(service) => {
+                self.begins(planned, "");
+                self.running.restart(service).await
+            }
             // The people's affair, from their first order.
             What::Mischief => Ok(()),
         }
@@ -203,6 +233,24 @@ impl Hand<'_> {
                 .await?;
         }
         client.flush().await?;
+        Ok(())
+    }
+
+    async fn wrong_clock(&self, planned: &Planned, dice: &mut Dice) -> Result<()> {
+        let has_clock = |service: &&Service| service.kind != Kind::Sandbox;
+        let services: Vec<&Service> = SERVICES.iter().filter(has_clock).collect();
+        let service = dice.pick(&services).context("there are some")?.name;
+        let ahead_ms = 1_000 + dice.below(WRONG_MS_MAX - 1_000);
+        let wrong_by_ms = match dice.one_in(2) {
+            true => format!("-{ahead_ms}"),
+            false => ahead_ms.to_string(),
+        };
+        self.begins(planned, &format!(" of {service} by {wrong_by_ms} ms"));
+        let file = self.running.failpoints(service).join(failpoint::CLOCK_WRONG_BY_MS);
+        std::fs::write(&file, wrong_by_ms)?;
+        tokio::time::sleep(planned.lasts()).await;
+        std::fs::remove_file(&file)?;
+        self.ends(planned);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mesh_local::disk::ON_DISK;
 use mesh_local::services::SERVICES;
 use mesh_runtime::failpoint;
 use serde::Serialize;
@@ -60,6 +61,12 @@ pub(super) enum What {
     Overload,
     /// A service dies at this place, if it gets there.
     Fail(&'static str),
+    /// The disk of a server has no room.
+    DiskFull(&'static str),
+    /// The wall clock of a service is wrong.
+    ClockWrong,
+    /// A service is restarted, as for a new version.
+    Restart(&'static str),
     /// Customers, kitchens and couriers who do what they should not, cards and refunds that fail.
     Mischief,
 }
@@ -97,8 +104,8 @@ pub(super) fn all() -> Vec<Fault> {
         let means = format!("a link between two parts {means} for some seconds");
         fault(format!("link-{name}"), What::Link(bad), means)
     });
-    // Without the feature no service looks whether it is to die.
-    let places = failpoint::PLACES.into_iter().filter(|_| cfg!(feature = "failpoints"));
+    // In a build without them no service looks whether it is to die.
+    let places = failpoint::PLACES.into_iter().filter(|_| failpoint::ARE_COMPILED_IN);
     let failing = places.map(|place| {
         let means = format!("a service dies at the failpoint {place}");
         fault(format!("fail-{place}"), What::Fail(place), means)
@@ -128,8 +135,20 @@ pub(super) fn all() -> Vec<Fault> {
         ),
     ];
     let others = others.map(|(name, what, means)| fault(name.to_owned(), what, means.to_owned()));
-    let ours = killed.chain(stopped).chain(failing);
-    ours.chain(cut).chain(links).chain(others).collect()
+    let full = ON_DISK.map(|name| {
+        let means = format!("the disk of {name} has no room for some seconds; needs root, to mount a small one");
+        fault(format!("disk-full-{name}"), What::DiskFull(name), means)
+    });
+    let restarted = SERVICES.iter().map(|service| {
+        let means = format!("a successor of {} takes over", service.name);
+        fault(format!("restart-{}", service.name), What::Restart(service.name), means)
+    });
+    let wrong = failpoint::ARE_COMPILED_IN.then(|| {
+        let means = "the wall clock of a service is wrong by up to a minute for some seconds";
+        fault("clock-wrong".to_owned(), What::ClockWrong, means.to_owned())
+    });
+    let ours = killed.chain(stopped).chain(failing).chain(restarted).chain(wrong);
+    ours.chain(cut).chain(links).chain(full).chain(others).collect()
 }
 
 /// One that is to happen.

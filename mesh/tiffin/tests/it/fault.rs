@@ -19,24 +19,37 @@ const RUN_DEADLINE: Duration = Duration::from_secs(180);
 /// Until the first order is there.
 const ORDER_DEADLINE: Duration = Duration::from_secs(120);
 
-/// Its faults are a late link and a killed info service, and nothing that stands still for a minute.
-const SEED: &str = "2";
+/// The faults of three seeds in a row: failpoints, a wrong clock, a restart, and nothing that stands still for a minute.
+const FIRST_SEED: &str = "2";
+const FAULTS: [&[&str]; 3] = [
+    &["fail-commit-after", "clock-wrong"],
+    &["restart-menu-info"],
+    &["fail-redis-after", "fail-publish-before"],
+];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_of_a_fixed_seed_breaks_things_and_loses_nothing() -> Result<()> {
+async fn runs_of_fixed_seeds_break_things_and_lose_nothing() -> Result<()> {
     let folder = Folder::new()?;
     let kept = tempfile::tempdir()?;
-    let mut fault = started(&folder, kept.path(), &["--seed", SEED])?;
-    let run = fault
-        .line("the run", RUN_DEADLINE, |line| line["faults"].is_array())
-        .await?;
-    assert_eq!(names(&run), ["link-late", "kill-order-info"], "the seed plans the same");
-    assert_eq!(run["lost"], 0, "{run}");
-    assert!(run["orders"]["completed"].as_u64() > Some(7), "{run}");
-    assert!(run["strangers"]["asked"].as_u64() > Some(20), "{run}");
-    let violations = run["violations"].as_object().context("it was checked")?;
-    assert_eq!(violations.len(), tiffin::verify::Invariant::ALL.len() + 1);
-    assert!(violations.values().all(|count| *count == 0), "{run}");
+    let runs = FAULTS.len().to_string();
+    let mut fault = started(&folder, kept.path(), &runs, &["--seed", FIRST_SEED])?;
+    let mut died = 0;
+    for planned in FAULTS {
+        let run = fault
+            .line("the run", RUN_DEADLINE, |line| line["faults"].is_array())
+            .await?;
+        assert_eq!(names(&run), planned, "the seed plans the same");
+        assert_eq!(run["lost"], 0, "{run}");
+        assert!(run["orders"]["completed"].as_u64() > Some(3), "{run}");
+        assert!(run["strangers"]["asked"].as_u64() > Some(20), "{run}");
+        let violations = run["violations"].as_object().context("it was checked")?;
+        assert_eq!(violations.len(), tiffin::verify::Invariant::ALL.len() + 1);
+        assert!(violations.values().all(|count| *count == 0), "{run}");
+        let happened = run["diary"].as_array().context("it says what happened")?;
+        let said = |line: &&Value| line[1].as_str().is_some_and(|what| what.ends_with(" died"));
+        died += happened.iter().filter(said).count();
+    }
+    assert!(died > 0, "a service gets to its failpoint, and is started again");
     let all = fault
         .line("the end", RUN_DEADLINE, |line| line["runs"].is_u64())
         .await?;
@@ -49,7 +62,7 @@ async fn a_run_of_a_fixed_seed_breaks_things_and_loses_nothing() -> Result<()> {
 async fn a_run_that_finds_something_fails_and_says_what_happened_when() -> Result<()> {
     let folder = Folder::new()?;
     let kept = tempfile::tempdir()?;
-    let mut fault = started(&folder, kept.path(), &["--seed", "7", "--only", "redis-flushed"])?;
+    let mut fault = started(&folder, kept.path(), "1", &["--seed", "7", "--only", "redis-flushed"])?;
     forget_an_answer(&folder.path().join("from-seed-7")).await?;
     let run = fault
         .line("the run", RUN_DEADLINE, |line| line["faults"].is_array())
@@ -87,9 +100,9 @@ async fn a_run_that_finds_something_fails_and_says_what_happened_when() -> Resul
     Ok(())
 }
 
-fn started(folder: &Folder, kept: &Path, arguments: &[&str]) -> Result<Started> {
+fn started(folder: &Folder, kept: &Path, runs: &str, arguments: &[&str]) -> Result<Started> {
     let kept = kept.to_str().context("a path in UTF-8")?;
-    let common = ["fault", "--runs", "1", "--json", "--keep", kept];
+    let common = ["fault", "--runs", runs, "--json", "--keep", kept];
     Started::new(folder.path(), &[&common[..], arguments].concat())
 }
 

@@ -148,6 +148,7 @@ async fn start(clock_rate: f64) -> Result<Shared> {
         launcher: Launcher::foreign(),
         log: "info".to_owned(),
         links: None,
+        small_disks: false,
         progress: mesh_local::unwatched(),
     };
     let platform = Platform::start(options)

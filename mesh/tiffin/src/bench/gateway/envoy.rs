@@ -69,6 +69,7 @@ impl Envoy {
             niceness: 0,
             stop_signal: Signal::TERM,
             address,
+            held: Vec::new(),
             admin: None,
         };
         let log = folder.join("envoy.log");
