@@ -7,8 +7,12 @@ pub mod services;
 pub mod platform;
 pub mod running;
 
+pub mod certificates;
 mod edge;
 mod environment;
+pub mod regions;
+
+pub use environment::REGION;
 
 pub mod servers;
 
