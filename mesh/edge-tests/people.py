@@ -103,7 +103,7 @@ def is_under_one_trace(region, customer, order):
                                         f"where stream_id = '{order}' order by version")
     written = [tuple(row.split(" ")) for row in rows]
     assert {"order.created", "order.paid", "order.ready", "order.completed"} <= {kind for kind, _ in written}
-    assert [row for row in written if row[1] != customer.trace] == []
+    assert all(trace == customer.trace for _, trace in written), (customer.trace, written)
 
     def shown():
         lines = [line for line in region.logged("order-info", "event shown") if line["stream"] == order]

@@ -110,7 +110,6 @@ def test_a_frozen_ingress_is_owned_up_to_in_time_and_the_other_region_notices_no
         "an order": ("POST", "/v1/orders", wish, customer.headers | key),
         "a log-in": ("POST", "/v1/sessions", customer.login, {}),
         "a look": ("GET", "/v1/orders", None, customer.headers),
-        "a live stream": ("GET", f"/v1/orders/{customer.get('/v1/orders')['items'][0]['id']}/live", None, customer.headers),
     }
     took, answers = {}, {}
 

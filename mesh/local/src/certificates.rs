@@ -1,6 +1,6 @@
 //! The certificates of a platform: issued at its start, and replaced while it runs.
 //!
-//! Writes files and looks at what is shown for them. Processes read theirs again by themselves; HAProxy alone is told.
+//! Writes files and looks at what is shown for them. Processes read theirs again by themselves; HAProxy alone has to be told.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -9,12 +9,13 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use futures::future::join_all;
 use jiff::Timestamp;
 use mesh_identity::ca::{self, Authority, LEAF_VALID_FOR};
 use mesh_identity::{CERTIFICATES_READ_EVERY, Client, Mesh, Upstream};
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -22,6 +23,7 @@ use crate::Progress;
 use crate::regions;
 use crate::running::Running;
 use crate::services::{COMMAND_LINE, SERVICES};
+use crate::supervise::read_processes;
 
 /// The folder of the authority, and of the one that follows it until it has.
 const AUTHORITY: &str = "authority";
@@ -90,7 +92,10 @@ pub fn list(running: &Running) -> Result<Vec<Certificate>> {
 /// When somebody does not show the new one in time, or another rotation is under way.
 pub async fn rotate(running: &Running, progress: &Progress) -> Result<()> {
     let rotation = Rotation::begin(running, progress)?;
-    rotation.replace_leaves(&Authority::load(&rotation.folder.join(AUTHORITY))?)?;
+    progress("new certificates by the same authority");
+    rotation
+        .replace_leaves(&Authority::load(&rotation.folder.join(AUTHORITY))?)
+        .await?;
     rotation.new_leaves_are_shown().await
 }
 
@@ -108,7 +113,9 @@ pub async fn rotate_authority(running: &Running, progress: &Progress) -> Result<
     let new = Authority::load_or_create(&next)?;
     let probes = Probes::open(&rotation.folder)?;
 
-    rotation.trust("1 of 3: trusting both authorities", &[&old, &new])?;
+    rotation
+        .trust("1 of 3: trusting both authorities", &[&old, &new])
+        .await?;
     let with_new = probes.showing(&new, &[&old, &new])?;
     rotation
         .all("trust the new authority", async |party| {
@@ -117,7 +124,7 @@ pub async fn rotate_authority(running: &Running, progress: &Progress) -> Result<
         .await?;
 
     (rotation.progress)("2 of 3: new certificates by the new authority");
-    rotation.replace_leaves(&new)?;
+    rotation.replace_leaves(&new).await?;
     rotation.new_leaves_are_shown().await?;
 
     // A start of the platform issues everything anew, so it may come in between.
@@ -125,7 +132,9 @@ pub async fn rotate_authority(running: &Running, progress: &Progress) -> Result<
     fs::rename(&current, &gone)?;
     fs::rename(&next, &current)?;
     fs::remove_dir_all(&gone)?;
-    rotation.trust("3 of 3: trusting the new authority alone", &[&new])?;
+    rotation
+        .trust("3 of 3: trusting the new authority alone", &[&new])
+        .await?;
     let with_old = probes.showing(&old, &[&new])?;
     rotation
         .all("refuse the old authority", async |party| {
@@ -141,7 +150,7 @@ struct Rotation<'a> {
     names: Vec<String>,
     /// Who shows them.
     parties: Vec<Party>,
-    haproxy: Option<PathBuf>,
+    haproxy: Option<Haproxy>,
     progress: &'a Progress,
     _lock: File,
 }
@@ -175,27 +184,27 @@ impl<'a> Rotation<'a> {
             names: bundles(&folder)?,
             folder,
             parties,
-            haproxy: haproxy_socket(running.data_dir()),
+            haproxy: Haproxy::of(running)?,
             progress,
             _lock: lock,
         })
     }
 
-    fn trust(&self, step: &str, authorities: &[&Authority]) -> Result<()> {
+    async fn trust(&self, step: &str, authorities: &[&Authority]) -> Result<()> {
         (self.progress)(step);
         for name in &self.names {
             ca::write_trusted(&self.folder.join(name), authorities)?;
         }
-        self.tell_haproxy("ca-file", "ca.crt", &["ca.crt"])
+        self.reload_haproxy().await
     }
 
-    fn replace_leaves(&self, authority: &Authority) -> Result<()> {
+    async fn replace_leaves(&self, authority: &Authority) -> Result<()> {
         for name in &self.names {
             authority
                 .issue(name, &[], LEAF_VALID_FOR)?
                 .write(&self.folder.join(name))?;
         }
-        self.tell_haproxy("cert", "tls.crt", &["tls.crt", "tls.key"])
+        self.reload_haproxy().await
     }
 
     async fn new_leaves_are_shown(&self) -> Result<()> {
@@ -233,20 +242,23 @@ impl<'a> Rotation<'a> {
         Ok(())
     }
 
-    /// It reads its files at its start alone.
-    fn tell_haproxy(&self, kind: &str, name: &str, files: &[&str]) -> Result<()> {
-        let Some(socket) = &self.haproxy else { return Ok(()) };
-        let bundle = self.folder.join(HAPROXY);
-        let path = bundle.join(name);
-        let path = path.display();
-        let mut content = String::new();
-        for file in files {
-            content += &fs::read_to_string(bundle.join(file))?;
+    /// It reads its files at its start alone, so another one starts in its place, with its ports; the old one ends what
+    /// it has begun. Telling it piece by piece over its socket would do, if 2.6 did not crash over it.
+    async fn reload_haproxy(&self) -> Result<()> {
+        let Some(Haproxy { pid, socket }) = &self.haproxy else {
+            return Ok(());
+        };
+        let before = worker(socket)?;
+        kill_process(*pid, Signal::USR2)?;
+        let started = Instant::now();
+        // While the one follows the other nobody may be there to answer.
+        while worker(socket).map_or(true, |now| now == before) {
+            ensure!(
+                started.elapsed() < READ_TIMEOUT,
+                "HAProxy did not read its files again in {READ_TIMEOUT:?}; its log says why"
+            );
+            tokio::time::sleep(READ_POLL).await;
         }
-        // An empty line ends it, after the one that ends the last file.
-        let said = tell(socket, &format!("set ssl {kind} {path} <<\n{content}\n"))?;
-        let done = tell(socket, &format!("commit ssl {kind} {path}\n"))?;
-        ensure!(done.contains("Success!"), "HAProxy does not take {path}: {said}{done}");
         Ok(())
     }
 }
@@ -318,28 +330,35 @@ fn bundles(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Where HAProxy listens to its administrator, if one runs in front of this platform.
-fn haproxy_socket(data_dir: &Path) -> Option<PathBuf> {
-    let own = data_dir.join("haproxy/admin.sock");
-    let of_all = regions::above(data_dir).map(|above| above.join("haproxy/admin.sock"));
-    // One that was killed leaves its file behind.
-    [Some(own), of_all]
-        .into_iter()
-        .flatten()
-        .find(|socket| UnixStream::connect(socket).is_ok())
+/// The HAProxy that runs in front of a platform.
+struct Haproxy {
+    pid: Pid,
+    /// Where it listens to its administrator.
+    socket: PathBuf,
 }
 
-fn tell(socket: &Path, command: &str) -> Result<String> {
-    let talk = || -> std::io::Result<String> {
-        let mut stream = UnixStream::connect(socket)?;
-        stream.set_read_timeout(Some(TELL_TIMEOUT))?;
-        stream.write_all(command.as_bytes())?;
-        let mut said = String::new();
-        stream.read_to_string(&mut said)?;
-        Ok(said)
-    };
-    match talk() {
-        Ok(said) => Ok(said),
-        Err(err) => bail!("HAProxy cannot be told at {}: {err}", socket.display()),
+impl Haproxy {
+    fn of(running: &Running) -> Result<Option<Self>> {
+        let own = running.data_dir();
+        for data_dir in [Some(own), regions::above(own)].into_iter().flatten() {
+            let processes = read_processes(data_dir)?;
+            let found = processes.iter().find(|process| process.name == "haproxy");
+            if let Some(pid) = found.and_then(|process| Pid::from_raw(process.pid)) {
+                let socket = data_dir.join("haproxy/admin.sock");
+                return Ok(Some(Self { pid, socket }));
+            }
+        }
+        Ok(None)
     }
+}
+
+/// Which of HAProxy's processes answers.
+fn worker(socket: &Path) -> Result<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(TELL_TIMEOUT))?;
+    stream.write_all(b"show info\n")?;
+    let mut said = String::new();
+    stream.read_to_string(&mut said)?;
+    let pid = said.lines().find(|line| line.starts_with("Pid:"));
+    Ok(pid.context("HAProxy does not say who it is")?.to_owned())
 }

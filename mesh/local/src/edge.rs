@@ -238,7 +238,8 @@ fn haproxy(data_dir: &Path, executables: &EdgeExecutables, door: SocketAddr, ing
         name: "haproxy".to_owned(),
         tier: Tier::Service,
         program: executables.haproxy.clone(),
-        args: ["-db", "-f", "haproxy.cfg", "-f", "regions.cfg"]
+        // With a master, which lets another worker take over when certificates are new.
+        args: ["-W", "-f", "haproxy.cfg", "-f", "regions.cfg"]
             .map(Into::into)
             .to_vec(),
         env: env

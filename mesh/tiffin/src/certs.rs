@@ -53,7 +53,6 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let running = Running::find(&args.data_dir)?;
     if let Some(What::Rotate { authority }) = args.what {
         let steps = Steps::new();
-        steps.step("waiting until the new certificates are shown");
         let rotated = if authority {
             certificates::rotate_authority(&running, &steps.sink()).await
         } else {
