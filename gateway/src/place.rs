@@ -20,8 +20,8 @@ use crate::ask::{Ask, Tell};
 use crate::upstream::Service;
 use crate::{Answer, Gateway};
 
-/// For all three steps: each has a healthy share of it, and a client's patience is longer.
-const PLACE_TIMEOUT: Duration = Duration::from_secs(5);
+/// For all three steps: each has a healthy share of it, and the patience of the chain in front is longer.
+const PLACE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The id that a customer's order has under an idempotency key: the same wish is the same order.
 pub fn order_id(customer: UserId, key: &str) -> OrderId {

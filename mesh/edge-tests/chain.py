@@ -225,6 +225,7 @@ class Haproxy:
             servers.append(f"backend region-{region} from region\n    server ingress 127.0.0.1:{port} "
                            f"ca-file {certs}/ca.crt crt {certs}/tls.crt\n")
         self.certs = self.folder / next(iter(ingresses))
+        self.ca = self.certs / "ca.crt"
         maps = {"countries.map": countries, "regions.map": regions, "regions.cfg": ()}
         for name, rows in maps.items():
             (self.folder / name).write_text("".join(f"{key} {value}\n" for key, value in rows))

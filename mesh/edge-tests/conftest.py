@@ -19,12 +19,15 @@ def scratch(tmp_path_factory):
     return tmp_path_factory.mktemp("edge")
 
 
+def binary():
+    return pathlib.Path(os.environ.get("TIFFIN", ROOT / "target" / "debug" / "tiffin"))
+
+
 def start_platform(folder, *more):
     """`tiffin up` with nobody ordering by themselves; the caller ends it."""
-    binary = pathlib.Path(os.environ.get("TIFFIN", ROOT / "target" / "debug" / "tiffin"))
     log = folder.with_suffix(".log").open("w")
     told = os.environ | {"TIFFIN_LOG": "info,mesh_projection::write=debug"}
-    process = subprocess.Popen([binary, "up", "--no-simulation", "--fresh", "--data-dir", folder, *more],
+    process = subprocess.Popen([binary(), "up", "--no-simulation", "--fresh", "--data-dir", folder, *more],
                                stdout=subprocess.PIPE, stderr=log, text=True, env=told)
     for line in process.stdout:
         if line.startswith("ready "):

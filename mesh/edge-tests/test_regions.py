@@ -14,7 +14,7 @@ HOME, AWAY = "127.0.0.1", "127.0.0.2"
 NOWHERE = "127.0.0.3"
 # What people of a dead region wait at most.
 HONEST_WITHIN_S = 5
-HONEST = [(503, "region_unavailable"), (504, "gateway_timeout")]
+HONEST = [(503, "region_unavailable"), (504, "gateway_timeout"), (504, "no_answer")]
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,9 @@ use crate::door::{keyed, only};
 use crate::limits::by_address;
 use crate::{Answer, App};
 
-/// A password hash is slow on purpose, and a crowd that registers at once waits for the cores.
-pub(super) const PASSWORD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A password hash is slow on purpose, and a crowd that registers at once waits for the cores. No longer than this, or
+/// the chain in front could not tell a slow region from a dead one within five seconds.
+pub(super) const PASSWORD_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(super) fn routes(app: &App) -> OpenApiRouter<App> {
     let newcomers = OpenApiRouter::new().routes(routes!(register));

@@ -8,6 +8,7 @@ mod doors;
 mod input;
 mod limits;
 mod live;
+mod outage;
 mod program;
 mod relay;
 mod shedding;

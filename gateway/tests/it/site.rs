@@ -11,7 +11,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use gateway::config::Config;
-use gateway::{Entrance, Gateway, router};
+use gateway::{App, Entrance, Gateway, router};
 use http::{HeaderMap, Method, StatusCode, header};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use mesh_contracts::id::{FoodPointId, UserId};
@@ -175,6 +175,16 @@ impl Site {
 
     /// One more gateway before the same services; where it is for the mesh and for anyone.
     pub async fn gateway(&self, more: &[(&str, &str)]) -> (SocketAddr, SocketAddr) {
+        let (app, own, config) = self.app(more);
+        let public = mesh::public(&config.public.as_ref().unwrap().tls_dir).unwrap();
+        let mesh = self.serve(own.server(), router(&app, Entrance::Mesh)).await;
+        let public = self.serve(public, router(&app, Entrance::Public)).await;
+        tokio::spawn(async move { app.share_limits(config.counts.as_ref()).await });
+        (mesh, public)
+    }
+
+    /// One more gateway, which serves nobody yet.
+    pub fn app(&self, more: &[(&str, &str)]) -> (App, Mesh, Config) {
         let tls_dir = self.bundle("gateway");
         let (upstreams, calls_max) = (self.upstreams(), CALLS_MAX.to_string());
         let mut settings = Settings::of(
@@ -194,12 +204,12 @@ impl Site {
         let config = Config::from_settings(&mut settings);
         settings.finish().unwrap();
         let own = Mesh::load(&tls_dir, "gateway").unwrap();
-        let app = Gateway::new(&config, &own, self.shutdown.clone());
-        let public = mesh::public(&config.public.as_ref().unwrap().tls_dir).unwrap();
-        let mesh = self.serve(own.server(), router(&app, Entrance::Mesh)).await;
-        let public = self.serve(public, router(&app, Entrance::Public)).await;
-        tokio::spawn(async move { app.share_limits(config.counts.as_ref()).await });
-        (mesh, public)
+        (Gateway::new(&config, &own, self.shutdown.clone()), own, config)
+    }
+
+    /// Where a service is.
+    pub fn address(&self, service: &str) -> SocketAddr {
+        self.addresses[service]
     }
 
     async fn serve(&self, accept: Accept, router: Router) -> SocketAddr {

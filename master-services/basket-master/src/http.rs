@@ -22,7 +22,7 @@ use mesh_identity::Caller;
 use mesh_identity::peer::{self, GATEWAY};
 use mesh_runtime::extract::Path;
 use mesh_runtime::json::Json;
-use mesh_runtime::{Problem, server};
+use mesh_runtime::{Problem, server, telemetry};
 use uuid::Uuid;
 
 use crate::domain::{QUOTE_VALID, REOPEN_AFTER, Rejection, basket, payment};
@@ -140,7 +140,7 @@ async fn pay_again(
         &asked,
     );
     let outcome = app.pay_again(&caller, order, key, token).await?;
-    app.settler.kick(order.payment());
+    app.settler.kick(order.payment(), telemetry::traceparent());
     Ok(answer(outcome, &app.signer))
 }
 

@@ -66,7 +66,7 @@ async fn carry_out(settler: &Settler, job: mesh_bus::Job) -> Verdict {
     let Ok(Job { payment }) = job.read() else {
         return Verdict::Poison("job is no payment".into());
     };
-    match settler.drive(payment).await {
+    match settler.drive(payment, None).await {
         Ok(Driven::Done) => Verdict::Done,
         Ok(Driven::InOtherHands) => Verdict::Later("another task has this payment in hand".into()),
         Err(err) => Verdict::Retry(err.to_string()),

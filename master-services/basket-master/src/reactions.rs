@@ -57,7 +57,7 @@ async fn hear_order(app: &App, event: Envelope) -> Result<Handled, Fault> {
         app.tables.drop_tokens_of(id.order());
     } else if handled == Handled::Done || ends_free {
         // Where no step is left to take, no timer makes the settler forget the card.
-        app.settler.kick(id);
+        app.settler.kick(id, event.meta.traceparent);
     }
     Ok(handled)
 }

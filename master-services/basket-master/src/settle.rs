@@ -15,7 +15,7 @@ use mesh_contracts::view::payment::{Call, Payment};
 use mesh_eventstore::inbox::Drained;
 use mesh_eventstore::timers::{self, Timer};
 use mesh_eventstore::{BoxError, Outcome, Request, Streams, SubmitError};
-use mesh_runtime::{Shutdown, failpoint};
+use mesh_runtime::{Shutdown, failpoint, telemetry};
 use tracing::Instrument as _;
 
 use crate::domain::payment::{self, Answer, Command, Step, decide, may_need_a_card, next_step};
@@ -110,11 +110,12 @@ impl Settler {
         }
     }
 
-    /// Drives a payment in the background. Nothing is lost if that fails: its timer stands.
-    pub fn kick(&self, id: PaymentId) {
+    /// Drives a payment in the background, in the trace of what asked for it. Nothing is lost if that fails: its timer
+    /// stands.
+    pub fn kick(&self, id: PaymentId, traceparent: Option<String>) {
         let settler = self.clone();
         tokio::spawn(async move {
-            if let Err(err) = settler.drive(id).await {
+            if let Err(err) = settler.drive(id, traceparent.as_deref()).await {
                 tracing::warn!(order.id = %id.order(), error = %err, "payment not driven, coming again");
             }
         });
@@ -124,16 +125,17 @@ impl Settler {
     async fn ask_for(&self, bus: &Bus, id: PaymentId, version: u64) {
         if let Err(err) = jobs::ask_for(bus, id, version).await {
             tracing::warn!(order.id = %id.order(), error = %err, "payment cannot be put on the queue, driven here");
-            self.kick(id);
+            self.kick(id, None);
         }
     }
 
-    /// Drives a payment until nothing is due now.
-    pub async fn drive(&self, id: PaymentId) -> Result<Driven, BoxError> {
+    /// Drives a payment until nothing is due now, in a trace that others began, or in a new one.
+    pub async fn drive(&self, id: PaymentId, traceparent: Option<&str>) -> Result<Driven, BoxError> {
         let Some(hand) = Hand::take(&self.inner, id) else {
             return Ok(Driven::InOtherHands);
         };
-        let span = tracing::info_span!("settle", order.id = %id.order());
+        let span = tracing::info_span!("settle", order.id = %id.order(), trace_id = tracing::field::Empty);
+        telemetry::adopt(&span, traceparent);
         hand.inner.settle(id).instrument(span).await?;
         Ok(Driven::Done)
     }

@@ -4,11 +4,14 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     PKCS_ECDSA_P256_SHA256, SanType,
 };
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use x509_parser::extensions::ParsedExtension;
 
 use crate::spiffe;
 
@@ -146,11 +149,69 @@ impl Authority {
     /// # Errors
     /// When the folder cannot be written.
     pub fn write_issued(&self, bundle: &Path, issued: &Issued) -> Result<(), CaError> {
-        std::fs::create_dir_all(bundle).map_err(|err| CaError::write(bundle, err))?;
-        write_private(&bundle.join("ca.crt"), &self.cert_pem)?;
-        write_private(&bundle.join("tls.key"), &issued.key_pem)?;
-        write_private(&bundle.join("tls.crt"), &issued.cert_pem)
+        write_trusted(bundle, &[self])?;
+        issued.write(bundle)
     }
+}
+
+impl Issued {
+    /// Writes certificate and key into the folder of a bundle that says already whom it trusts.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn write(&self, bundle: &Path) -> Result<(), CaError> {
+        write_private(&bundle.join("tls.key"), &self.key_pem)?;
+        write_private(&bundle.join("tls.crt"), &self.cert_pem)
+    }
+}
+
+/// Writes whom the bundle in a folder trusts, and leaves certificate and key as they are.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn write_trusted(bundle: &Path, authorities: &[&Authority]) -> Result<(), CaError> {
+    std::fs::create_dir_all(bundle).map_err(|err| CaError::write(bundle, err))?;
+    let trusted: String = authorities.iter().map(|authority| authority.cert_pem()).collect();
+    write_private(&bundle.join("ca.crt"), &trusted)
+}
+
+/// What is written on a bundle's certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// The key of the authority that signed it, as its certificates call it; hexadecimal.
+    pub authority: String,
+    /// Until when it is good.
+    pub until: Timestamp,
+    /// The certificate itself, as it is shown in a handshake.
+    pub der: CertificateDer<'static>,
+}
+
+/// Reads `tls.crt` of a bundle.
+///
+/// # Errors
+/// When it is not there, or no certificate of an [`Authority`].
+pub fn describe(bundle: &Path) -> Result<Described, CaError> {
+    let path = bundle.join("tls.crt");
+    let unreadable = || CaError::Unreadable { path: path.clone() };
+    let pem = std::fs::read(&path).map_err(|source| CaError::Read {
+        path: path.clone(),
+        source,
+    })?;
+    let der = CertificateDer::from_pem_slice(&pem).map_err(|_| unreadable())?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(&der).map_err(|_| unreadable())?;
+    let authority = parsed.extensions().iter().find_map(|extension| {
+        let ParsedExtension::AuthorityKeyIdentifier(authority) = extension.parsed_extension() else {
+            return None;
+        };
+        Some(authority.key_identifier.as_ref()?.0)
+    });
+    let hex = |key: &[u8]| key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let until = Timestamp::from_second(parsed.validity().not_after.timestamp()).map_err(|_| unreadable())?;
+    Ok(Described {
+        authority: authority.map(hex).ok_or_else(unreadable)?,
+        until,
+        der: der.clone(),
+    })
 }
 
 /// Writes a file that only its owner reads, whole or not at all.
@@ -188,6 +249,12 @@ pub enum CaError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// A file is there and is not what it should be.
+    #[error("{} is no certificate of ours", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
     },
     /// A file could not be written.
     #[error("cannot write {}", path.display())]

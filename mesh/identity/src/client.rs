@@ -9,6 +9,7 @@ mod lanes;
 use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use mesh_runtime::problem::with_sources;
 use mesh_runtime::{Problem, Settings, deadline, headers, telemetry};
+use rustls::pki_types::CertificateDer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -154,7 +156,17 @@ impl Client {
     /// # Errors
     /// When the roots are no certificates.
     pub fn public(roots_pem: &[u8]) -> Result<Self, LoadError> {
-        Ok(Self::new(Trust::Public(Arc::new(mesh::roots(roots_pem)?))))
+        Ok(Self::new(Trust::Public(Reloading::fixed(mesh::roots(roots_pem)?))))
+    }
+
+    /// As [`Client::public`], with the roots in `ca.crt` of a folder, which is watched for changes.
+    /// Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When it is not there, or holds no certificates.
+    pub fn public_following(dir: &Path) -> Result<Self, LoadError> {
+        let roots = Reloading::start(dir, &["ca.crt"], |files| mesh::roots(&files[0]))?;
+        Ok(Self::new(Trust::Public(roots)))
     }
 
     fn new(trust: Trust) -> Self {
@@ -227,6 +239,23 @@ impl Client {
             .await
             .unwrap_or_else(|_| Err(ClientError::timeout(upstream)))?;
         Ok(answer.map(|body| Streamed::new(body, seat)))
+    }
+
+    /// Connects anew, outside of the pools, and says which certificate the peer shows, once it has taken ours.
+    /// For those who replace certificates and have to know whether they are in use.
+    ///
+    /// # Errors
+    /// [`ClientError::Connect`] when one of the two refuses the other, or there is no answer within
+    /// [`CONNECT_TIMEOUT`].
+    pub async fn meet(&self, upstream: &Upstream) -> Result<CertificateDer<'static>, ClientError> {
+        let meet = Connector::new(self.trust.clone(), upstream.clone()).meet();
+        let met = tokio::time::timeout(CONNECT_TIMEOUT, meet).await;
+        met.map_err(BoxError::from)
+            .flatten()
+            .map_err(|source| ClientError::Connect {
+                upstream: upstream.service.clone(),
+                source,
+            })
     }
 
     /// Gets a JSON answer.

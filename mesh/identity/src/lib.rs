@@ -19,6 +19,7 @@ pub use caller::Caller;
 pub use client::{Client, ClientError, Upstream, Upstreams};
 pub use mesh::Mesh;
 pub use peer::Peer;
+pub use reload::POLL_INTERVAL as CERTIFICATES_READ_EVERY;
 
 use std::sync::Arc;
 

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 
 /// How often the files are looked at. Polling sees what every way of replacing files does,
 /// Kubernetes' swapped symlinks included; three small reads cost nothing.
-const POLL_INTERVAL: Duration = Duration::from_secs(2);
+pub const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The contents of the files, in the order they were named.
 pub(crate) type Contents = Vec<Vec<u8>>;
@@ -33,6 +33,13 @@ impl<T: Send + Sync + 'static> Reloading<T> {
         });
         tokio::spawn(watch(Arc::downgrade(&this), dir.to_owned(), names, contents, build));
         Ok(this)
+    }
+
+    /// What never changes.
+    pub(crate) fn fixed(value: T) -> Arc<Self> {
+        Arc::new(Self {
+            current: ArcSwap::from_pointee(value),
+        })
     }
 
     pub(crate) fn current(&self) -> Arc<T> {

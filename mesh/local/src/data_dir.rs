@@ -141,9 +141,24 @@ fn empty(path: &Path) -> Result<()> {
             }
             fs::remove_file(&place)?;
         } else if kind.is_dir() {
+            empty_regions(&place)?;
             fs::remove_dir_all(&place)?;
         } else {
             fs::remove_file(&place)?;
+        }
+    }
+    Ok(())
+}
+
+/// Other platforms may lie in it, and have something elsewhere, too.
+fn empty_regions(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let place = entry?.path();
+        if place.join(MARKER).exists() {
+            if is_live(&place) {
+                bail!("another platform is running in {}; stop it first", place.display());
+            }
+            empty(&place)?;
         }
     }
     Ok(())

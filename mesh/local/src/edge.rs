@@ -1,23 +1,24 @@
-//! The chain in front of the gateway: HAProxy, which knows which region is whose, and Envoy, the ingress of this one.
+//! The chain in front of gateways: HAProxy, which knows which region is whose, and Envoy, the ingress of each.
 //!
 //! Their configurations are those of `mesh/haproxy` and `mesh/envoy`, carried along in the executable.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
-use mesh_identity::ca::Authority;
-use mesh_identity::{Client, Upstream};
+use anyhow::{Context as _, Result, bail, ensure};
+use bytes::Bytes;
+use http::Request;
+use mesh_identity::{Client, Mesh, Upstream};
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::Progress;
+use crate::certificates::{self, certificates_dir, issue};
 use crate::data_dir::write_private;
 use crate::install::{EdgeExecutables, Machine};
-use crate::platform::{ca_cert, certificates_dir};
 use crate::ports::Ports;
 use crate::running::Running;
 use crate::secrets::Secrets;
@@ -25,6 +26,18 @@ use crate::supervise::{Spec, Supervisor, Tier};
 
 /// Both, in the order in which they are to end.
 pub(crate) const NAMES: [&str; 2] = ["haproxy", "envoy"];
+
+/// Where the people of each region are. The demonstration sells in the first two.
+const COUNTRIES: [&str; 4] = ["DE", "RS", "FR", "IT"];
+/// Each is a platform of some twenty processes.
+pub const REGIONS_MAX: usize = COUNTRIES.len();
+
+/// From which address people of the region with this number come, and of which country they are taken to be: this
+/// machine has all of 127.0.0.0/8, so that it can be in several countries.
+pub fn people_of(region: usize) -> (Ipv4Addr, &'static str) {
+    let last = u8::try_from(region + 1).expect("there are few regions");
+    (Ipv4Addr::new(127, 0, 0, last), COUNTRIES[region])
+}
 
 /// As the gateway has them by default, and a local platform never has others.
 const ISSUER: &str = "https://tiffin.local";
@@ -54,7 +67,6 @@ macro_rules! problem {
 }
 
 const PROBLEMS: [(&str, &str); 10] = [
-    problem!("bad_gateway.json"),
     problem!("bad_request.json"),
     problem!("body_too_large.json"),
     problem!("body_too_slow.json"),
@@ -62,42 +74,80 @@ const PROBLEMS: [(&str, &str); 10] = [
     problem!("gateway_timeout.json"),
     problem!("headers_too_large.json"),
     problem!("internal.json"),
+    problem!("no_answer.json"),
     problem!("region_unavailable.json"),
     problem!("unsupported_coding.json"),
 ];
 
-/// Starts the chain in front of a platform that is up, and says where people come in.
-pub(crate) async fn start(running: &Running, supervisor: &Supervisor, progress: &Progress) -> Result<SocketAddr> {
-    let executables = tokio::task::spawn_blocking({
-        let progress = progress.clone();
-        move || Machine::this().edge_executables(&progress)
-    })
-    .await??;
-    progress("starting HAProxy and Envoy");
+/// A region's door to HAProxy.
+pub(crate) struct Ingress {
+    pub(crate) region: String,
+    /// Where Envoy listens.
+    address: SocketAddr,
+    /// What HAProxy shows it and whom it trusts there, as the region's authority says.
+    certs: PathBuf,
+}
+
+/// Finds HAProxy and Envoy, or installs them.
+pub(crate) async fn executables(progress: &Progress) -> Result<EdgeExecutables> {
+    let progress = progress.clone();
+    tokio::task::spawn_blocking(move || Machine::this().edge_executables(&progress)).await?
+}
+
+/// Starts Envoy in front of a platform that is up.
+pub(crate) async fn start_ingress(
+    running: &Running,
+    supervisor: &Supervisor,
+    executables: &EdgeExecutables,
+) -> Result<Ingress> {
     let data_dir = running.data_dir();
     let ports = Ports::open(data_dir)?;
-    let (door, ingress) = (ports.get("haproxy")?, ports.get("envoy")?);
-    certificates(data_dir)?;
+    let ingress = Ingress {
+        region: running.region().to_owned(),
+        address: ports.get("envoy")?,
+        certs: running.certificates(certificates::HAPROXY),
+    };
+    issue(data_dir, [certificates::INGRESS, certificates::HAPROXY])?;
     supervisor
-        .start(envoy(running, &executables, ingress, ports.get("envoy/admin")?)?)
+        .start(envoy(running, executables, ingress.address, ports.get("envoy/admin")?)?)
         .await?;
-    supervisor.start(haproxy(running, &executables, door, ingress)?).await?;
-    is_open(data_dir, door, supervisor).await?;
+    let client = Mesh::load(&ingress.certs, certificates::HAPROXY)?.client();
+    let upstream = Upstream::new(certificates::INGRESS, ingress.address.to_string());
+    answers("envoy", supervisor, async || {
+        let request = Request::get("/readyz").body(Bytes::new())?;
+        let status = client.stream(&upstream, request).await?.status();
+        ensure!(status.is_success(), "Envoy answers {status}");
+        Ok(())
+    })
+    .await?;
+    Ok(ingress)
+}
+
+/// Starts HAProxy in front of ingresses, with its files in a data directory that has its public certificate; says where
+/// people come in. Whoever is of no country in particular is of the first region.
+pub(crate) async fn start_door(
+    data_dir: &Path,
+    ingresses: &[Ingress],
+    supervisor: &Supervisor,
+    executables: &EdgeExecutables,
+) -> Result<SocketAddr> {
+    let door = Ports::open(data_dir)?.get("haproxy")?;
+    supervisor
+        .start(haproxy(data_dir, executables, door, ingresses)?)
+        .await?;
+    let certs = certificates_dir(data_dir).join(certificates::HAPROXY);
+    let client = Client::public_following(&certs)?;
+    let upstream = Upstream::new("haproxy", door.to_string());
+    answers("haproxy", supervisor, async || {
+        client.get_json::<Value>(&upstream, "/readyz").await?;
+        Ok(())
+    })
+    .await?;
     Ok(door)
 }
 
-/// Of the two identities that only a chain has.
-fn certificates(data_dir: &Path) -> Result<()> {
-    let folder = certificates_dir(data_dir);
-    let authority = Authority::load(&folder.join("authority"))?;
-    for name in ["ingress", "haproxy"] {
-        authority.write_bundle(&folder, name)?;
-    }
-    Ok(())
-}
-
 fn envoy(running: &Running, executables: &EdgeExecutables, ingress: SocketAddr, admin: SocketAddr) -> Result<Spec> {
-    let folder = made(running, "envoy")?;
+    let folder = made(running.data_dir(), "envoy")?;
     let gateway = running.process("gateway")?.address;
     let values = [
         ("listen_port", ingress.port().to_string()),
@@ -105,7 +155,10 @@ fn envoy(running: &Running, executables: &EdgeExecutables, ingress: SocketAddr, 
         ("gateway_address", gateway.ip().to_string()),
         ("gateway_port", gateway.port().to_string()),
         ("folder", folder.display().to_string()),
-        ("certs", running.certificates("ingress").display().to_string()),
+        (
+            "certs",
+            running.certificates(certificates::INGRESS).display().to_string(),
+        ),
         ("issuer", ISSUER.to_owned()),
         ("audience", AUDIENCE.to_owned()),
     ];
@@ -142,44 +195,52 @@ fn envoy(running: &Running, executables: &EdgeExecutables, ingress: SocketAddr, 
     })
 }
 
-fn haproxy(running: &Running, executables: &EdgeExecutables, door: SocketAddr, ingress: SocketAddr) -> Result<Spec> {
-    let folder = made(running, "haproxy")?;
-    let problems = made(running, "haproxy/problems")?;
+fn haproxy(data_dir: &Path, executables: &EdgeExecutables, door: SocketAddr, ingresses: &[Ingress]) -> Result<Spec> {
+    let folder = made(data_dir, "haproxy")?;
+    let problems = made(data_dir, "haproxy/problems")?;
     for (name, problem) in PROBLEMS {
         write_private(&problems.join(name), problem.as_bytes())?;
     }
-    let region = running.region();
-    let backend = format!("backend region-{region} from region\n    server ingress {ingress}\n");
-    // Everyone here is at home.
+    let home = ingresses.first().context("a door without a region")?;
+    let backends: String = ingresses.iter().map(backend).collect();
+    let (mut countries, mut regions) = (String::new(), String::new());
+    // One region is everyone's home.
+    if ingresses.len() > 1 {
+        for (nth, ingress) in ingresses.iter().enumerate() {
+            let (address, country) = people_of(nth);
+            countries += &format!("{address}/32 {country}\n");
+            regions += &format!("{country} {}\n", ingress.region);
+        }
+    }
     for (name, text) in [
         ("haproxy.cfg", HAPROXY),
-        ("regions.cfg", &backend),
-        ("countries.map", ""),
-        ("regions.map", ""),
+        ("regions.cfg", &backends),
+        ("countries.map", &countries),
+        ("regions.map", &regions),
     ] {
         write_private(&folder.join(name), text.as_bytes())?;
     }
     let file = |name: &str| folder.join(name).display().to_string();
-    let certs = running.certificates("haproxy");
-    let certificate = certs.join("tls.crt").display().to_string();
+    let public = certificates_dir(data_dir).join(certificates::HAPROXY).join("tls.crt");
     let env = [
         ("LISTEN", door.to_string()),
         ("ADMIN", file("admin.sock")),
-        ("PUBLIC_CERT", certificate.clone()),
-        ("MESH_CERT", certificate),
-        ("MESH_CA", certs.join("ca.crt").display().to_string()),
+        ("PUBLIC_CERT", public.display().to_string()),
+        ("MESH_CERT", home.certs.join("tls.crt").display().to_string()),
+        ("MESH_CA", home.certs.join("ca.crt").display().to_string()),
         ("COUNTRIES", file("countries.map")),
         ("REGIONS", file("regions.map")),
-        ("DEFAULT_REGION", region.to_owned()),
+        ("DEFAULT_REGION", home.region.clone()),
         // Hexadecimal is base64, too.
-        ("COOKIE_KEY", Secrets::open(running.data_dir())?.get("haproxy/cookie")?),
+        ("COOKIE_KEY", Secrets::open(data_dir)?.get("haproxy/cookie")?),
         ("PROBLEMS", problems.display().to_string()),
     ];
     Ok(Spec {
         name: "haproxy".to_owned(),
         tier: Tier::Service,
         program: executables.haproxy.clone(),
-        args: ["-db", "-f", "haproxy.cfg", "-f", "regions.cfg"]
+        // With a master, which lets another worker take over when certificates are new.
+        args: ["-W", "-f", "haproxy.cfg", "-f", "regions.cfg"]
             .map(Into::into)
             .to_vec(),
         env: env
@@ -196,30 +257,33 @@ fn haproxy(running: &Running, executables: &EdgeExecutables, door: SocketAddr, i
     })
 }
 
-fn made(running: &Running, name: &str) -> Result<PathBuf> {
-    let folder = running.data_dir().join(name);
+fn backend(ingress: &Ingress) -> String {
+    let Ingress { region, address, certs } = ingress;
+    let certs = certs.display();
+    format!(
+        "backend region-{region} from region\n    server ingress {address} ca-file {certs}/ca.crt crt {certs}/tls.crt\n"
+    )
+}
+
+fn made(data_dir: &Path, name: &str) -> Result<PathBuf> {
+    let folder = data_dir.join(name);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     Ok(folder)
 }
 
-/// Waits until the gateway answers through the whole chain.
-async fn is_open(data_dir: &Path, door: SocketAddr, supervisor: &Supervisor) -> Result<()> {
-    let client = Client::public(&fs::read(ca_cert(data_dir))?)?;
-    let upstream = Upstream::new("haproxy", door.to_string());
+/// Waits until a process that was just started answers.
+async fn answers(name: &str, supervisor: &Supervisor, ask: impl AsyncFn() -> Result<()>) -> Result<()> {
     let started = Instant::now();
     loop {
-        let Err(err) = client.get_json::<Value>(&upstream, "/readyz").await else {
+        let Err(err) = ask().await else {
             return Ok(());
         };
-        if let Some(failure) = NAMES
-            .iter()
-            .find_map(|name| supervisor.failure(name, FAILED_STARTS_MAX))
-        {
+        if let Some(failure) = supervisor.failure(name, FAILED_STARTS_MAX) {
             bail!(failure);
         }
         if started.elapsed() > READY_TIMEOUT {
-            let logs = NAMES.map(|name| supervisor.log_tail(name)).join("\n");
-            bail!("the chain was not open in {READY_TIMEOUT:?}: {err}\n{logs}");
+            let log = supervisor.log_tail(name);
+            bail!("{name} did not answer in {READY_TIMEOUT:?}: {err:#}\n{log}");
         }
         tokio::time::sleep(READY_POLL).await;
     }

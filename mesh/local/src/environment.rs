@@ -9,16 +9,17 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use mesh_runtime::failpoint;
 
+use crate::certificates::certificates_dir;
 use crate::clock::KeptClock;
 use crate::link::Links;
-use crate::platform::certificates_dir;
+use crate::platform::Options;
 use crate::ports::Ports;
 use crate::secrets::Secrets;
 use crate::servers::{Database, Servers};
 use crate::services::{Kind, SERVICES, Service};
 
-/// What local platforms call their region.
-pub(crate) const REGION: &str = "local";
+/// What a platform calls its region unless told otherwise.
+pub const REGION: &str = "local";
 
 /// The first operator, made by `user-master migrate`.
 pub(crate) const OPERATOR_EMAIL: &str = "operator@tiffin.local";
@@ -72,11 +73,11 @@ struct Told {
 }
 
 impl Environment {
-    pub(crate) fn new(teller: &Teller<'_>, clock: &KeptClock, log: &str) -> Result<Self> {
+    pub(crate) fn new(teller: &Teller<'_>, clock: &KeptClock, options: &Options) -> Result<Self> {
         let mut common: Vec<(&str, String)> = vec![
-            ("TIFFIN_REGION", REGION.to_owned()),
+            ("TIFFIN_REGION", options.region.clone()),
             ("TIFFIN_CONSISTENCY_SECRET", teller.secrets.get("consistency")?),
-            ("TIFFIN_LOG", log.to_owned()),
+            ("TIFFIN_LOG", options.log.clone()),
             // A dozen processes share this machine's cores: more threads each would mostly wake each other.
             ("TOKIO_WORKER_THREADS", "1".to_owned()),
         ];

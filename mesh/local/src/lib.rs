@@ -7,9 +7,13 @@ pub mod services;
 pub mod platform;
 pub mod running;
 
+pub mod certificates;
 mod edge;
 mod environment;
+pub mod regions;
 mod restart;
+
+pub use environment::REGION;
 
 pub mod servers;
 

@@ -10,22 +10,24 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use futures::future::{try_join, try_join_all};
-use mesh_identity::ca::Authority;
 use rustix::process::Signal;
 use tokio::task::JoinHandle;
 
 use crate::Progress;
+use crate::certificates::{ca_cert, issue};
 use crate::clock::KeptClock;
 use crate::data_dir::DataDir;
 use crate::disk;
-use crate::edge;
+use crate::edge::{self, Ingress};
 use crate::environment::{Environment, Teller};
 use crate::exec::Launcher;
+use crate::install::EdgeExecutables;
 use crate::link::Links;
 use crate::ports::Ports;
 use crate::probe;
+use crate::regions;
 use crate::restart::{self, Restartable};
-use crate::running::Running;
+use crate::running::{self, Running};
 use crate::secrets::Secrets;
 use crate::servers::{self, Database, Servers};
 use crate::services::{COMMAND_LINE, Kind, SERVICES, Service, bus_grants, of_kind, redis_users};
@@ -54,6 +56,8 @@ pub struct Options {
     pub clock_rate: f64,
     /// Whether to begin with empty data.
     pub fresh: bool,
+    /// What its region is called: part of every bus subject.
+    pub region: String,
     /// Where the public port is; the system chooses at the first start if left open.
     pub public_port: Option<u16>,
     /// How children are tied to us.
@@ -117,6 +121,8 @@ impl Platform {
         supervisor: &Arc<Supervisor>,
     ) -> Result<(Servers, KeptClock, Environment)> {
         let progress = &options.progress;
+        regions::forget(data_dir)?;
+        running::name_region(data_dir, &options.region)?;
         let ports = Ports::open(data_dir)?;
         let secrets = Secrets::open(data_dir)?;
         if let Some(port) = options.public_port {
@@ -155,7 +161,7 @@ impl Platform {
             public: ports.get("public")?,
             links: options.links.as_deref(),
         };
-        let environment = Environment::new(&teller, &clock, &options.log)?;
+        let environment = Environment::new(&teller, &clock, options)?;
         progress("migrating the databases");
         migrate(options, data_dir, &environment).await?;
         progress("starting the services");
@@ -176,8 +182,16 @@ impl Platform {
 
     /// Starts HAProxy and Envoy in front of the gateway; where people come in then.
     pub async fn start_edge(&self, progress: &Progress) -> Result<String> {
-        let door = edge::start(&self.running()?, &self.supervisor, progress).await?;
+        let executables = edge::executables(progress).await?;
+        progress("starting HAProxy and Envoy");
+        let ingress = self.start_ingress(&executables).await?;
+        let door = edge::start_door(self.data_dir.path(), &[ingress], &self.supervisor, &executables).await?;
         Ok(format!("https://{door}"))
+    }
+
+    /// Starts Envoy in front of the gateway, for a door that others start.
+    pub(crate) async fn start_ingress(&self, executables: &EdgeExecutables) -> Result<Ingress> {
+        edge::start_ingress(&self.running()?, &self.supervisor, executables).await
     }
 
     /// The certificate to trust for it.
@@ -244,16 +258,6 @@ impl Drop for Platform {
     }
 }
 
-/// The authority's certificate of a data directory.
-pub(crate) fn ca_cert(data_dir: &Path) -> PathBuf {
-    certificates_dir(data_dir).join("gateway/ca.crt")
-}
-
-/// The folder with one folder of certificates per service.
-pub(crate) fn certificates_dir(data_dir: &Path) -> PathBuf {
-    data_dir.join("certs")
-}
-
 fn executables_exist(folder: &Path) -> Result<()> {
     let missing: Vec<&str> = SERVICES
         .iter()
@@ -271,15 +275,9 @@ fn executables_exist(folder: &Path) -> Result<()> {
 
 /// The authority is made once; every start issues fresh certificates.
 async fn certificates(data_dir: &Path) -> Result<()> {
-    let folder = certificates_dir(data_dir);
-    tokio::task::spawn_blocking(move || {
-        let authority = Authority::load_or_create(&folder.join("authority"))?;
-        for name in SERVICES.map(|service| service.name).into_iter().chain([COMMAND_LINE]) {
-            authority.write_bundle(&folder, name)?;
-        }
-        anyhow::Ok(())
-    })
-    .await?
+    let data_dir = data_dir.to_owned();
+    let names = SERVICES.map(|service| service.name).into_iter().chain([COMMAND_LINE]);
+    tokio::task::spawn_blocking(move || issue(&data_dir, names)).await?
 }
 
 async fn databases(servers: &Servers, secrets: &Secrets) -> Result<BTreeMap<&'static str, Database>> {

@@ -1,4 +1,4 @@
-//! Asks an admin port whether its service is ready, in as little HTTP as that takes.
+//! Asks an admin port whether its service is ready, and what it has counted, in as little HTTP as that takes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,8 +16,17 @@ pub async fn is_ready(admin: SocketAddr) -> bool {
 
 /// The status and body of `GET /readyz`; the body names the conditions that are not met.
 pub async fn readyz(admin: SocketAddr) -> std::io::Result<(u16, String)> {
+    get(admin, "/readyz").await
+}
+
+/// What a service has counted, one metric a line.
+pub async fn metrics(admin: SocketAddr) -> std::io::Result<String> {
+    Ok(get(admin, "/metrics").await?.1)
+}
+
+async fn get(admin: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(admin).await?;
-    let request = format!("GET /readyz HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use mesh_runtime::Clock;
 
+use crate::certificates::{ca_cert, certificates_dir};
 use crate::clock::KeptClock;
-use crate::data_dir::{is_live, read_json};
-use crate::environment::{OPERATOR_EMAIL, REGION, failpoints_dir, sandbox_dir};
-use crate::platform::{ca_cert, certificates_dir};
+use crate::data_dir::{is_live, read_json, write_json};
+use crate::environment::{OPERATOR_EMAIL, failpoints_dir, sandbox_dir};
 use crate::ports::Ports;
+use crate::regions;
 use crate::restart;
 use crate::secrets::Secrets;
 use crate::servers::{Nats, Postgres, Redis};
@@ -24,8 +25,16 @@ pub struct Running {
     data_dir: PathBuf,
     processes: Vec<Process>,
     public: SocketAddr,
+    region: String,
     secrets: Secrets,
     clock: Clock,
+}
+
+const REGION_FILE: &str = "region.json";
+
+/// Notes what the region of a platform is called.
+pub(crate) fn name_region(data_dir: &Path, region: &str) -> Result<()> {
+    write_json(&data_dir.join(REGION_FILE), &region)
 }
 
 impl Running {
@@ -38,12 +47,19 @@ impl Running {
             );
         }
         let data_dir = data_dir.canonicalize()?;
+        if let Some(folders) = regions::folders(&data_dir)? {
+            bail!(
+                "there are several platforms in {}: name one of {folders}",
+                data_dir.display()
+            );
+        }
         let processes = read_processes(&data_dir)?;
         let ports: BTreeMap<String, u16> = read_json(&Ports::file(&data_dir))?.unwrap_or_default();
         let starting = "the platform is still starting";
         let public = ports.get("public").context(starting)?;
         Ok(Self {
             public: (std::net::Ipv4Addr::LOCALHOST, *public).into(),
+            region: read_json(&data_dir.join(REGION_FILE))?.context(starting)?,
             secrets: Secrets::open(&data_dir)?,
             clock: KeptClock::find(&data_dir)?.context(starting)?,
             processes,
@@ -72,8 +88,8 @@ impl Running {
     }
 
     /// What its region is called.
-    pub fn region(&self) -> &'static str {
-        REGION
+    pub fn region(&self) -> &str {
+        &self.region
     }
 
     /// The business clock of its services.

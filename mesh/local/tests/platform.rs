@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use mesh_local::REGION;
 use mesh_local::exec::{self, Launcher};
 use mesh_local::platform::{Options, Platform};
 use mesh_local::probe;
@@ -206,6 +207,7 @@ fn options(folder: &Path) -> Options {
         binaries_dir,
         clock_rate: 20.0,
         fresh: false,
+        region: REGION.to_owned(),
         public_port: None,
         launcher: Launcher::Own,
         log: "info".to_owned(),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, fault, keys, order, rebuild, replay, restart, say, up, verify};
+use crate::{bench, certs, fault, keys, order, rebuild, replay, restart, say, up, verify};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -16,6 +16,7 @@ Examples:
   tiffin order ORD history                      every event of one order
   tiffin order ORD explain                      why it went the way it did
   tiffin keys retire                            the next key signs tokens from now on
+  tiffin certs rotate --authority               new certificates by a new authority, and nobody is refused
   tiffin verify --json                          do the invariants hold?
   tiffin fault --runs 5                         and while processes die and links break?";
 
@@ -45,6 +46,8 @@ enum Command {
     Order(order::Args),
     /// Show the keys that sign tokens, and change which one does.
     Keys(keys::Args),
+    /// Show the certificates of a platform, and replace them while it works.
+    Certs(certs::Args),
     /// Break things at random under load, and see whether anything is lost.
     Fault(fault::Args),
     /// Measure what the project promises.
@@ -81,6 +84,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Rebuild(args)) => rebuild::run(args).await,
         Some(Command::Order(args)) => order::run(args).await,
         Some(Command::Keys(args)) => keys::run(args).await,
+        Some(Command::Certs(args)) => certs::run(args).await,
         Some(Command::Fault(args)) => fault::run(args).await,
         Some(Command::Bench(args)) => bench::run(args).await,
     }

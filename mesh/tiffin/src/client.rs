@@ -52,25 +52,21 @@ struct Inner {
 }
 
 impl Api {
-    /// The API at `url` (`https://HOST:PORT`), whose certificate must chain to `ca_pem`.
-    pub fn new(url: &str, ca_pem: &[u8], history: History) -> Result<Self> {
-        let address = url
-            .strip_prefix("https://")
-            .with_context(|| format!("{url} is not https://HOST:PORT"))?
-            .trim_end_matches('/');
+    /// The API of a platform on this machine; what clients send is written to its `history.jsonl`.
+    pub fn of(running: &Running) -> Result<Self> {
+        let history = History::append_to(&running.data_dir().join(history::FILE))?;
+        Self::noting(running, history)
+    }
+
+    /// The same, with a history of one's own. Goes on when the authority that it trusts is replaced.
+    pub fn noting(running: &Running, history: History) -> Result<Self> {
+        let url = running.public_url();
+        let address = url.strip_prefix("https://").context("the public API speaks TLS")?;
         Ok(Self(Arc::new(Inner {
-            client: Client::public(ca_pem)?,
+            client: Client::public_following(&running.certificates("gateway"))?,
             door: Upstream::new("gateway", address),
             history,
         })))
-    }
-
-    /// The API of a platform on this machine; what clients send is written to its `history.jsonl`.
-    pub fn of(running: &Running) -> Result<Self> {
-        let ca = running.ca_cert();
-        let ca_pem = std::fs::read(&ca).with_context(|| format!("cannot read {}", ca.display()))?;
-        let history = History::append_to(&running.data_dir().join(history::FILE))?;
-        Self::new(&running.public_url(), &ca_pem, history)
     }
 
     /// Somebody with an account.

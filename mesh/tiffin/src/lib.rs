@@ -17,6 +17,7 @@ pub mod replay;
 pub mod simulation;
 
 pub mod bench;
+pub mod certs;
 pub mod fault;
 pub mod keys;
 pub mod order;

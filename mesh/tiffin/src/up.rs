@@ -1,14 +1,17 @@
 //! `tiffin up`: the whole platform on this machine, the demonstration chain in it, and people who use it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
+use futures::future::try_join_all;
+use mesh_local::REGION;
 use mesh_local::exec::Launcher;
 use mesh_local::link::Links;
 use mesh_local::platform::{Options, Platform};
+use mesh_local::regions::{self, Regions};
 use mesh_local::running::Running;
 use mesh_runtime::Shutdown;
 use serde_json::json;
@@ -33,11 +36,16 @@ Examples:
   tiffin up --no-simulation                      bring your own customers
   tiffin up --no-simulation --clock-rate 300     for a replay
   tiffin up --edge                               HAProxy and Envoy in front of the gateway
+  tiffin up --edge --regions eu,rs --no-simulation
+                                                 two platforms that share nothing, and one HAProxy in front of both
   tiffin up --fresh --data-dir /var/tmp/tiffin   from empty data, elsewhere
 
 It prints `ready URL` once orders can be placed. The data directory holds the certificate to trust
 (certs/gateway/ca.crt), the people's passwords (credentials.json), the processes (processes.json) and logs, of
 which TIFFIN_LOG says how much (info; debug shows one trace id from the door to the view).
+With --regions each region has its own data directory, in regions/NAME below it; name that to the other commands.
+HAProxy takes who comes from 127.0.0.1 to be of the first region's country, from 127.0.0.2 of the second's, and so on
+(curl --interface 127.0.0.2); whoever has signed in once is at home in that region wherever they come from.
 Ctrl-C stops all of it; a second start finds the same data.";
 
 /// How to start.
@@ -56,6 +64,9 @@ pub struct Args {
     /// HAProxy and Envoy in front of the gateway, as in production; `ready` then names HAProxy.
     #[arg(long)]
     pub edge: bool,
+    /// Several regions, each a whole platform of its own, behind one HAProxy.
+    #[arg(long, value_name = "A,B", value_delimiter = ',', requires = "edge", value_parser = regions::parse_name)]
+    pub regions: Vec<String>,
     /// Where everything is kept.
     #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
     pub data_dir: PathBuf,
@@ -77,7 +88,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let steps = Steps::new();
     let begun = Instant::now();
     let started = tokio::select! {
-        started = start(args.data_dir.clone(), args.fresh, args.rate(), &steps) => started?,
+        started = Up::start(&args, &steps) => started?,
         // What was started dies with the attempt.
         () = shutdown.triggered() => return interrupted(&steps),
     };
@@ -97,41 +108,120 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     outcome.map(|()| ExitCode::SUCCESS)
 }
 
-/// Loads the chain, says that the platform is ready, and lets the simulated people loose.
-async fn open(args: &Args, platform: &Platform, steps: &Steps, begun: Instant) -> Result<()> {
-    let running = platform.running()?;
-    let (api, chain) = load(&running, steps).await?;
-    let door = if args.edge {
-        platform.start_edge(&steps.sink()).await?
-    } else {
-        running.public_url()
-    };
-    steps.done();
-    if args.json {
-        say::json(&json!({
-            "ready": door,
-            "ca": running.ca_cert(),
-            "data_dir": running.data_dir(),
-            "clock_rate": args.rate(),
-            "seconds": begun.elapsed().as_secs_f64(),
-        }));
-    } else {
-        introduce(&running, &door, begun);
+/// What was started.
+enum Up {
+    One(Box<Platform>),
+    Regions(Regions),
+}
+
+impl Up {
+    async fn start(args: &Args, steps: &Steps) -> Result<Self> {
+        let mut options = options(args.data_dir.clone(), steps).await?;
+        options.fresh = args.fresh;
+        options.clock_rate = args.rate();
+        if args.regions.is_empty() {
+            Ok(Self::One(Box::new(Platform::start(options).await?)))
+        } else {
+            Ok(Self::Regions(Regions::start(&options, &args.regions).await?))
+        }
     }
+
+    fn platforms(&self) -> Vec<&Platform> {
+        match self {
+            Self::One(platform) => vec![platform],
+            Self::Regions(regions) => regions.all().map(|(_, platform, _)| platform).collect(),
+        }
+    }
+
+    async fn door(&self, is_edge: bool, steps: &Steps) -> Result<String> {
+        match self {
+            Self::One(platform) if is_edge => platform.start_edge(&steps.sink()).await,
+            Self::One(platform) => Ok(platform.public_url()),
+            Self::Regions(regions) => regions.start_edge(&steps.sink()).await,
+        }
+    }
+
+    async fn stop(self) {
+        match self {
+            Self::One(platform) => platform.stop().await,
+            Self::Regions(regions) => regions.stop().await,
+        }
+    }
+}
+
+/// Loads the chain, says that all is ready, and lets the simulated people loose.
+async fn open(args: &Args, up: &Up, steps: &Steps, begun: Instant) -> Result<()> {
+    let mut worlds = Vec::new();
+    for platform in up.platforms() {
+        let running = platform.running()?;
+        let (api, chain) = load(&running, steps).await?;
+        worlds.push((api, chain, running));
+    }
+    let door = up.door(args.edge, steps).await?;
+    steps.done();
+    introduce(args, up, &door, begun)?;
     if args.no_simulation {
         return Ok(());
     }
-    simulation::run(&api, &chain, &running, args.json).await
+    let simulated = worlds
+        .iter()
+        .map(|(api, chain, running)| simulation::run(api, chain, running, args.json));
+    try_join_all(simulated).await.map(drop)
 }
 
-fn introduce(running: &Running, door: &str, begun: Instant) {
+fn introduce(args: &Args, up: &Up, door: &str, begun: Instant) -> Result<()> {
+    let (ca, data_dir) = match up {
+        Up::One(platform) => (platform.ca_cert(), platform.running()?.data_dir().to_owned()),
+        Up::Regions(regions) => (regions.ca_cert(), regions.data_dir().to_owned()),
+    };
+    let seconds = begun.elapsed().as_secs_f64();
+    if args.json {
+        let mut ready = json!({
+            "ready": door,
+            "ca": ca,
+            "data_dir": data_dir,
+            "clock_rate": args.rate(),
+            "seconds": seconds,
+        });
+        if let Up::Regions(regions) = up {
+            let described = regions.all().map(|(name, platform, people)| {
+                let running = platform.running()?;
+                anyhow::Ok(json!({
+                    "name": name,
+                    "country": people.country,
+                    "from": people.from,
+                    "gateway": running.public_url(),
+                    "data_dir": running.data_dir(),
+                }))
+            });
+            ready["regions"] = described.collect::<Result<Vec<_>>>()?.into();
+        }
+        say::json(&ready);
+        return Ok(());
+    }
     say::line(format_args!("ready {door}"));
-    say::note(format_args!(
-        "after {:.1} s · look at {door}/console · documentation at {door}/docs · trust {} · passwords in {}",
-        begun.elapsed().as_secs_f64(),
-        running.ca_cert().display(),
-        running.data_dir().join("credentials.json").display(),
-    ));
+    let ca = ca.display();
+    let passwords = |data_dir: &Path| data_dir.join("credentials.json").display().to_string();
+    match up {
+        Up::One(_) => say::note(format_args!(
+            "after {seconds:.1} s · look at {door}/console · documentation at {door}/docs · trust {ca} · passwords in {}",
+            passwords(&data_dir),
+        )),
+        Up::Regions(regions) => {
+            say::note(format_args!("after {seconds:.1} s · trust {ca}"));
+            for (name, platform, people) in regions.all() {
+                let running = platform.running()?;
+                say::note(format_args!(
+                    "region {name}: who comes from {} ({}), or has signed in there · look at {}/console · passwords in {}",
+                    people.from,
+                    people.country,
+                    running.public_url(),
+                    passwords(running.data_dir()),
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn interrupted(steps: &Steps) -> Result<ExitCode> {
@@ -162,20 +252,31 @@ pub async fn start_over(
     breakable: Breakable,
     steps: &Steps,
 ) -> Result<Platform> {
-    let binaries_dir = build::services(steps).await?;
     let options = Options {
-        data_dir,
-        binaries_dir,
         clock_rate,
         fresh,
+        links: breakable.links,
+        small_disks: breakable.small_disks,
+        ..options(data_dir, steps).await?
+    };
+    Platform::start(options).await
+}
+
+/// For a platform at rate 1, as soon as everything is built.
+async fn options(data_dir: PathBuf, steps: &Steps) -> Result<Options> {
+    Ok(Options {
+        data_dir,
+        binaries_dir: build::services(steps).await?,
+        clock_rate: 1.0,
+        fresh: false,
+        region: REGION.to_owned(),
         public_port: None,
         launcher: Launcher::own(),
         log: std::env::var("TIFFIN_LOG").unwrap_or_else(|_| LOG.to_owned()),
-        links: breakable.links,
-        small_disks: breakable.small_disks,
+        links: None,
+        small_disks: false,
         progress: steps.sink(),
-    };
-    Platform::start(options).await
+    })
 }
 
 /// The API of a platform and the demonstration chain in it, loaded if it is not there yet.

@@ -19,6 +19,7 @@ use rustls::server::ParsedCertificate;
 use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -29,13 +30,16 @@ use crate::mesh::Material;
 use crate::reload::Reloading;
 use crate::{crypto_provider, spiffe};
 
+/// What a client of HTTP/2 says first: its preface, and that it wants nothing special. Any server answers.
+const HTTP2_GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
 /// Whom a client believes, and who it is itself.
 #[derive(Clone)]
 pub(super) enum Trust {
     /// Peers, by their SPIFFE id, showing our own.
     Mesh(Arc<Reloading<Material>>),
     /// Servers, by their host name, showing nothing.
-    Public(Arc<RootCertStore>),
+    Public(Arc<Reloading<RootCertStore>>),
 }
 
 /// Connects to one service, whatever the URI says.
@@ -61,6 +65,21 @@ impl Connector {
     }
 
     async fn connect(self) -> Result<Stream, BoxError> {
+        Ok(Stream(TokioIo::new(self.handshake().await?)))
+    }
+
+    /// The certificate that the peer shows, once it has taken ours.
+    pub(super) async fn meet(self) -> Result<CertificateDer<'static>, BoxError> {
+        let mut tls = self.over_http2().handshake().await?;
+        let (_, session) = tls.get_ref();
+        let shown = session.peer_certificates().and_then(<[_]>::first).cloned();
+        // In TLS 1.3 a server looks at our certificate when we have long been done: only what it says next tells.
+        tls.write_all(HTTP2_GREETING).await?;
+        tls.read_exact(&mut [0]).await?;
+        shown.ok_or_else(|| "no certificate was shown".into())
+    }
+
+    async fn handshake(self) -> Result<TlsStream<TcpStream>, BoxError> {
         let tcp = TcpStream::connect(&self.upstream.address).await?;
         tcp.set_nodelay(true)?;
         // Built per connection from the newest certificates; nothing in it is slow to build.
@@ -68,10 +87,8 @@ impl Connector {
         if self.is_http2 {
             config.alpn_protocols = vec![b"h2".to_vec()];
         }
-        let tls = TlsConnector::from(Arc::new(config))
-            .connect(self.server_name()?, tcp)
-            .await?;
-        Ok(Stream(TokioIo::new(tls)))
+        let connector = TlsConnector::from(Arc::new(config));
+        Ok(connector.connect(self.server_name()?, tcp).await?)
     }
 
     fn config(&self) -> Result<ClientConfig, rustls::Error> {
@@ -94,7 +111,7 @@ impl Connector {
             }
             Trust::Public(roots) => Ok(ClientConfig::builder_with_provider(provider)
                 .with_protocol_versions(&[&TLS13, &TLS12])?
-                .with_root_certificates(roots.clone())
+                .with_root_certificates(roots.current())
                 .with_no_client_auth()),
         }
     }

@@ -1,8 +1,8 @@
 //! Certificates change under a running service.
 
 use jiff::SignedDuration;
-use mesh_identity::ca::Authority;
-use mesh_identity::{ClientError, Mesh};
+use mesh_identity::ca::{self, Authority};
+use mesh_identity::{Client, ClientError, Mesh};
 
 use crate::handshake::answer_without_certificate;
 use crate::site::{RELOAD_DEADLINE, Server, Site, corrupt, eventually, routes, serve};
@@ -101,4 +101,41 @@ async fn a_client_shows_its_new_certificate() {
         client.get_json::<String>(&upstream, "/guarded").await.is_ok()
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_client_of_a_public_door_follows_its_roots_and_sees_what_is_shown() {
+    let site = Site::new();
+    let bundle = site.bundle("gateway");
+    let server = serve(Mesh::load(&bundle, "gateway").unwrap().public(), routes()).await;
+    let upstream = server.as_service("gateway");
+    let next = Authority::create(&site.dir.path().join("next-ca")).unwrap();
+    let roots = site.dir.path().join("roots");
+    ca::write_trusted(&roots, &[&next]).unwrap();
+    let client = Client::public_following(&roots).unwrap();
+    assert!(client.meet(&upstream).await.is_err(), "it trusts another one");
+
+    ca::write_trusted(&roots, &[&next, &site.authority]).unwrap();
+    eventually("both are trusted", RELOAD_DEADLINE, || async {
+        client.meet(&upstream).await.is_ok()
+    })
+    .await;
+    let described = ca::describe(&bundle).unwrap();
+    assert_eq!(client.meet(&upstream).await.unwrap(), described.der);
+    assert!(described.until > jiff::Timestamp::now());
+}
+
+#[tokio::test]
+async fn nobody_is_met_who_does_not_take_our_certificate() {
+    let site = Site::new();
+    let server = serve(site.mesh("order-master").server(), routes()).await;
+    let upstream = server.as_service("order-master");
+    assert!(site.mesh("gateway").client().meet(&upstream).await.is_ok());
+
+    // It trusts the server, and not the other way round.
+    let stranger = Site::new();
+    let bundle = stranger.bundle("gateway");
+    ca::write_trusted(&bundle, &[&site.authority]).unwrap();
+    let client = Mesh::load(&bundle, "gateway").unwrap().client();
+    assert!(client.meet(&upstream).await.is_err());
 }

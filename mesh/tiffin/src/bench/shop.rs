@@ -50,8 +50,7 @@ pub(super) struct Shop {
 impl Shop {
     /// Opens it, and waits until every service has heard.
     pub(super) async fn open(running: &Running, plan: &Plan, steps: &Steps) -> Result<Self> {
-        let url = running.public_url();
-        let api = Api::new(&url, &std::fs::read(running.ca_cert())?, History::none())?;
+        let api = Api::noting(running, History::none())?;
         let (email, password) = running.operator()?;
         let operator = api.person(email, password);
         let country = country();

@@ -152,7 +152,7 @@ impl Folder {
 }
 
 /// The program, started by nobody's cargo: it takes the services as they are built.
-fn program(data_dir: &Path, arguments: &[&str]) -> Command {
+pub fn program(data_dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tiffin"));
     command
         .args(arguments)

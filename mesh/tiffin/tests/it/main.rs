@@ -12,6 +12,7 @@ mod ports;
 mod races;
 mod rebuilding;
 mod refusals;
+mod rotation;
 mod silence;
 mod snapshots;
 mod storm;

@@ -2,7 +2,8 @@
 //!
 //! Tests share its stores, so each opens a site of its own, far from the others'. A test that counts what is written
 //! asks to be [`alone`]; all others say that they are [`among_others`]. Whoever waits for deadlines or kills services
-//! does so on a second platform, the [`hurried`] one.
+//! does so on a second platform, the [`hurried`] one; whoever replaces keys and
+//! certificates on a third, the [`rotating`] one.
 
 mod door;
 mod ledger;
@@ -14,6 +15,7 @@ use std::process::Child;
 use std::sync::{OnceLock, mpsc};
 
 use anyhow::{Context as _, Result, anyhow};
+use mesh_local::REGION;
 use mesh_local::exec::Launcher;
 use mesh_local::platform::{Options, Platform};
 use mesh_local::running::Running;
@@ -53,9 +55,9 @@ impl Shared {
     /// The demonstration chain.
     ///
     /// # Panics
-    /// On the hurried platform, which has only what its tests open there.
+    /// On the other platforms, which have only what their tests open there.
     pub fn chain(&self) -> &Chain {
-        self.chain.as_ref().expect("it is loaded where life is as fast as life")
+        self.chain.as_ref().expect("it is loaded where most tests are")
     }
 
     /// Its public API. A test has its own, since connections live on the test's runtime.
@@ -77,7 +79,7 @@ impl Shared {
 /// If it cannot be started; the message says why.
 pub fn shared() -> &'static Shared {
     static SHARED: OnceLock<Result<Shared, String>> = OnceLock::new();
-    started(&SHARED, CLOCK_RATE)
+    started(&SHARED, CLOCK_RATE, true)
 }
 
 /// A platform whose deadlines a test can wait for, and whose services it may kill; as slow to start, and empty.
@@ -86,11 +88,21 @@ pub fn shared() -> &'static Shared {
 /// If it cannot be started; the message says why.
 pub fn hurried() -> &'static Shared {
     static HURRIED: OnceLock<Result<Shared, String>> = OnceLock::new();
-    started(&HURRIED, HURRIED_CLOCK_RATE)
+    started(&HURRIED, HURRIED_CLOCK_RATE, false)
 }
 
-fn started(once: &'static OnceLock<Result<Shared, String>>, clock_rate: f64) -> &'static Shared {
-    match once.get_or_init(|| start_on_own_thread(clock_rate).map_err(|err| format!("{err:#}"))) {
+/// A platform whose keys and certificates a test may replace; empty, too.
+///
+/// # Panics
+/// If it cannot be started; the message says why.
+pub fn rotating() -> &'static Shared {
+    static ROTATING: OnceLock<Result<Shared, String>> = OnceLock::new();
+    started(&ROTATING, CLOCK_RATE, false)
+}
+
+fn started(once: &'static OnceLock<Result<Shared, String>>, clock_rate: f64, has_chain: bool) -> &'static Shared {
+    let start = || start_on_own_thread(clock_rate, has_chain).map_err(|err| format!("{err:#}"));
+    match once.get_or_init(start) {
         Ok(shared) => shared,
         Err(err) => panic!("the platform for the tests cannot be started: {err}"),
     }
@@ -119,13 +131,13 @@ pub async fn alone() -> RwLockWriteGuard<'static, ()> {
 static STAGE: RwLock<()> = RwLock::const_new(());
 
 /// On a runtime of its own, since every test's ends with the test.
-fn start_on_own_thread(clock_rate: f64) -> Result<Shared> {
+fn start_on_own_thread(clock_rate: f64, has_chain: bool) -> Result<Shared> {
     let (sender, started) = mpsc::channel();
     std::thread::Builder::new().name("platform".to_owned()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         match runtime {
             Ok(runtime) => runtime.block_on(async {
-                let _ = sender.send(start(clock_rate).await);
+                let _ = sender.send(start(clock_rate, has_chain).await);
                 // The supervisor's tasks live on this runtime until the binary ends.
                 std::future::pending::<()>().await;
             }),
@@ -135,7 +147,7 @@ fn start_on_own_thread(clock_rate: f64) -> Result<Shared> {
     started.recv().map_err(|_| anyhow!("the thread that starts it ended"))?
 }
 
-async fn start(clock_rate: f64) -> Result<Shared> {
+async fn start(clock_rate: f64, has_chain: bool) -> Result<Shared> {
     mesh_identity::install_crypto_provider();
     let data_dir = mesh_testkit::fresh_folder();
     let caretaker = mesh_testkit::remove_at_end(&data_dir)?;
@@ -144,6 +156,7 @@ async fn start(clock_rate: f64) -> Result<Shared> {
         binaries_dir: binaries_dir(),
         clock_rate,
         fresh: false,
+        region: REGION.to_owned(),
         public_port: None,
         launcher: Launcher::foreign(),
         log: "info".to_owned(),
@@ -154,7 +167,7 @@ async fn start(clock_rate: f64) -> Result<Shared> {
     let platform = Platform::start(options)
         .await
         .context("`cargo test` of the whole workspace builds the services; for this package alone, build them first")?;
-    let chain = if clock_rate == CLOCK_RATE {
+    let chain = if has_chain {
         Some(up::load(&platform.running()?, &Steps::new()).await?.1)
     } else {
         None

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header};
-use mesh_identity::{Client, Upstream};
+use mesh_identity::{Client, ClientError, Upstream};
 use mesh_runtime::headers;
 use mesh_runtime::problem::TYPE_PREFIX;
 use mesh_testkit::eventually_in;
@@ -115,7 +115,7 @@ impl Answer {
         }
     }
 
-    fn is_come_again(&self) -> bool {
+    pub fn is_come_again(&self) -> bool {
         self.headers.contains_key(header::RETRY_AFTER)
     }
 
@@ -153,12 +153,12 @@ impl Door {
     /// The door of a platform.
     pub fn of(platform: &'static Shared) -> Self {
         let running = platform.running();
-        let ca = std::fs::read(running.ca_cert()).expect("the authority's certificate is readable");
+        let client = Client::public_following(&running.certificates("gateway"));
         let url = running.public_url();
         let address = url.strip_prefix("https://").expect("the public API speaks TLS");
         Self {
             platform,
-            client: Client::public(&ca).expect("the authority's certificate is one"),
+            client: client.expect("the authority's certificate is readable"),
             upstream: Upstream::new("gateway", address),
         }
     }
@@ -195,21 +195,23 @@ impl Door {
     /// If there is none in time.
     pub async fn send(&self, sent: Sent) -> Answer {
         let what = format!("{} {}", sent.method, sent.path);
-        let mut request = Request::new(sent.body);
-        *request.method_mut() = sent.method;
-        *request.uri_mut() = sent.path.parse().expect("tests write good paths");
-        *request.headers_mut() = sent.headers;
         eventually_in(&what, DEADLINE, || async {
-            let answered = self
-                .client
-                .request_within(&self.upstream, request.clone(), TIMEOUT)
-                .await;
-            match answered {
-                Ok(answer) => Some(Answer::of(answer)).filter(|answer| !answer.is_come_again()),
+            match self.try_send(&sent).await {
+                Ok(answer) => Some(answer).filter(|answer| !answer.is_come_again()),
                 Err(err) if err.nothing_was_sent() => None,
                 Err(err) => panic!("{what}: {err}: {:?}", std::error::Error::source(&err)),
             }
         })
         .await
+    }
+
+    /// Sends it once.
+    pub async fn try_send(&self, sent: &Sent) -> Result<Answer, ClientError> {
+        let mut request = Request::new(sent.body.clone());
+        *request.method_mut() = sent.method.clone();
+        *request.uri_mut() = sent.path.parse().expect("tests write good paths");
+        *request.headers_mut() = sent.headers.clone();
+        let answered = self.client.request_within(&self.upstream, request, TIMEOUT).await;
+        answered.map(Answer::of)
     }
 }
