@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 
@@ -16,7 +17,12 @@ UP_S = 180
 
 @pytest.fixture(scope="session")
 def scratch(tmp_path_factory):
-    return tmp_path_factory.mktemp("edge")
+    folder = tmp_path_factory.mktemp("edge")
+    yield folder
+    # PostgreSQL may not enter it, so its data are elsewhere.
+    for link in folder.rglob("postgres"):
+        if link.is_symlink():
+            shutil.rmtree(link.readlink(), ignore_errors=True)
 
 
 def binary():

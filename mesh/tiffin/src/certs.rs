@@ -19,9 +19,10 @@ Examples:
   tiffin certs rotate                new certificates for everybody, by the same authority
   tiffin certs rotate --authority    and a new authority; takes a quarter of a minute
 
-Nothing is started again, and nobody is refused: a new authority is trusted beside the old one before it issues
-anything, and the old one until nobody shows its certificates any more. What trusts certs/gateway/ca.crt (browsers,
-curl) has to be given the new one. Connections that are open when it is done go on for ten minutes at most.
+Nothing is started again, and nobody is refused: a new authority is trusted beside the old one before
+it issues anything, and the old one until nobody shows its certificates any more. What trusts
+certs/gateway/ca.crt (browsers, curl) has to be given the new one. Connections that are open when it
+is done go on for ten minutes at most. HAProxy, where there is one, is reloaded.
 In a cluster, certificates are the mesh's own business: istiod rotates them.";
 
 /// Shows the certificates of a platform, and replaces them.

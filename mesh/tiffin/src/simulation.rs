@@ -38,7 +38,7 @@ const REFUSED_ONE_IN: u32 = 40;
 /// Lets everyone of the chain loose until dropped. Returns only if somebody cannot go on.
 pub async fn run(api: &Api, chain: &Chain, running: &Running, json: bool) -> Result<()> {
     let clock = running.clock();
-    let tale = Arc::new(tale::Tale::new(chain, clock.clone(), json));
+    let tale = Arc::new(tale::Tale::new(chain, running.region(), clock.clone(), json));
     let mut everyone = JoinSet::new();
     let person = |somebody: &crate::chain::Somebody| api.person(&somebody.email, &somebody.password);
     for cook in chain.of_role(Role::Kitchen) {

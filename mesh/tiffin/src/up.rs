@@ -43,9 +43,10 @@ Examples:
 It prints `ready URL` once orders can be placed. The data directory holds the certificate to trust
 (certs/gateway/ca.crt), the people's passwords (credentials.json), the processes (processes.json) and logs, of
 which TIFFIN_LOG says how much (info; debug shows one trace id from the door to the view).
-With --regions each region has its own data directory, in regions/NAME below it; name that to the other commands.
-HAProxy takes who comes from 127.0.0.1 to be of the first region's country, from 127.0.0.2 of the second's, and so on
-(curl --interface 127.0.0.2); whoever has signed in once is at home in that region wherever they come from.
+With --regions each region has its own data directory, in regions/NAME below it; name that to the
+other commands. HAProxy takes who comes from 127.0.0.1 to be of the first region's country, from
+127.0.0.2 of the second's, and so on (curl --interface 127.0.0.2); whoever has signed in once is at
+home in that region wherever they come from.
 Ctrl-C stops all of it; a second start finds the same data.";
 
 /// How to start.

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use mesh_contracts::id::{CourierId, FoodPointId, OrderId};
 use mesh_contracts::order::Status;
 use mesh_contracts::user::Role;
+use mesh_local::REGION;
 use mesh_runtime::Clock;
 use serde_json::json;
 
@@ -18,6 +19,7 @@ use crate::say;
 
 /// Tells of orders by their short numbers, and of people and places by their names.
 pub(super) struct Tale {
+    region: String,
     clock: Clock,
     json: bool,
     colours: bool,
@@ -33,13 +35,14 @@ struct Told {
 }
 
 impl Tale {
-    pub(super) fn new(chain: &Chain, clock: Clock, json: bool) -> Self {
+    pub(super) fn new(chain: &Chain, region: &str, clock: Clock, json: bool) -> Self {
         let kitchens = chain.shops.iter().map(|shop| (shop.id, shop.name.clone())).collect();
         let couriers = chain
             .of_role(Role::Courier)
             .filter_map(|somebody| Some((somebody.id?.courier(), somebody.name.clone())))
             .collect();
         Self {
+            region: region.to_owned(),
             clock,
             json,
             colours: say::colours(),
@@ -117,6 +120,7 @@ impl Tale {
     fn say(&self, order: OrderId, status: Status, at: Timestamp, detail: &str) {
         if self.json {
             return say::json(&json!({
+                "region": self.region,
                 "order": order,
                 "number": order.number(),
                 "status": status.as_str(),
@@ -129,8 +133,14 @@ impl Tale {
             Some(code) => format!("\x1b[{code}m{name:<11}\x1b[0m"),
             None => format!("{name:<11}"),
         };
+        // Where there is one, it goes without saying.
+        let region = if self.region == REGION {
+            String::new()
+        } else {
+            format!("{}  ", self.region)
+        };
         say::line(format_args!(
-            "{}  {}  {status}  {detail}",
+            "{region}{}  {}  {status}  {detail}",
             time_of_day(at),
             order.number()
         ));
