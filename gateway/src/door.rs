@@ -85,7 +85,11 @@ async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Answ
     let limit = app.limits.of(&request);
     let served = async {
         match app.seats.take(Urgency::of(request.method(), Some(role))) {
-            Ok(_seat) => next.run(request).await,
+            Ok(seat) => {
+                let answer = next.run(request).await;
+                seat.answered(!answer.status().is_server_error());
+                answer
+            }
             Err(overloaded) => overloaded.into_response(),
         }
     };

@@ -1,9 +1,14 @@
 //! Who is served when not everybody can be: places for what is under way, and what may take the last of them.
 //!
 //! Nobody waits for a seat: who gets none is told when to come back.
+//!
+//! How many there are is a limit on memory. How many are worth filling depends on what the platform manages: more under way
+//! than it can answer in time is answered too late, all of it. So customers have fewer seats while they are answered
+//! late, and more again while they are not.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
 use mesh_contracts::user::Role;
@@ -11,6 +16,16 @@ use mesh_runtime::Problem;
 
 /// When whoever was turned away should come back.
 pub(crate) const COME_BACK_AFTER: Duration = Duration::from_secs(1);
+
+/// Whoever is answered later than this waited for others: a quarter of the two seconds after which an answer is too late.
+const LATE: Duration = Duration::from_millis(500);
+
+/// It is judged at most this often, and by so many answers at least.
+const JUDGED_EVERY: Duration = Duration::from_millis(500);
+const JUDGED_BY_MIN: usize = 8;
+
+/// As many as keep a few cores busy are let in however late they are answered.
+const OPEN_MIN: usize = 16;
 
 /// What is served first when not everything can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,16 +57,46 @@ pub(crate) struct Seats {
     of: String,
     all: usize,
     taken: AtomicUsize,
+    browsing: Tide,
+    purchases: Tide,
+}
+
+/// How many seats one class is let have.
+#[derive(Debug)]
+struct Tide {
+    open: AtomicUsize,
+    /// Somebody was turned away since it was judged.
+    refused: AtomicBool,
+    judged: Mutex<Judged>,
+}
+
+/// What came of those answered since.
+#[derive(Debug)]
+struct Judged {
+    at: Instant,
+    answered: usize,
+    late: usize,
+    /// Seats that were taken at once, at most.
+    taken: usize,
 }
 
 /// One place; free again when dropped.
 #[derive(Debug)]
-pub(crate) struct Seat<'a>(&'a AtomicUsize);
+pub(crate) struct Seat<'a> {
+    seats: &'a Seats,
+    urgency: Urgency,
+    since: Instant,
+}
 
 impl Seats {
     pub(crate) fn new(of: impl Into<String>, all: usize) -> Self {
-        let (of, taken) = (of.into(), AtomicUsize::new(0));
-        Self { of, all, taken }
+        Self {
+            of: of.into(),
+            all,
+            taken: AtomicUsize::new(0),
+            browsing: Tide::high(all),
+            purchases: Tide::high(all),
+        }
     }
 
     /// A place for as long as it is kept.
@@ -62,8 +107,15 @@ impl Seats {
         let open = self.open_to(urgency);
         let one_more = |taken| (taken < open).then_some(taken + 1);
         let Err(taken) = self.taken.try_update(Ordering::Relaxed, Ordering::Relaxed, one_more) else {
-            return Ok(Seat(&self.taken));
+            return Ok(Seat {
+                seats: self,
+                urgency,
+                since: Instant::now(),
+            });
         };
+        if let Some(tide) = self.tide(urgency) {
+            tide.refused.store(true, Ordering::Relaxed);
+        }
         metrics::counter!("requests_shed_total", "of" => self.of.clone()).increment(1);
         Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -76,17 +128,81 @@ impl Seats {
 
     /// Each step leaves a quarter of all seats to what is more urgent.
     fn open_to(&self, urgency: Urgency) -> usize {
-        match urgency {
+        let open = match urgency {
             Urgency::Browsing => self.all / 2,
             Urgency::Purchase => self.all * 3 / 4,
             Urgency::Work => self.all,
+        };
+        let tide = self.tide(urgency);
+        tide.map_or(open, |tide| open.min(tide.open.load(Ordering::Relaxed)))
+    }
+
+    /// Work has none: there is no more of it than people who do it.
+    fn tide(&self, urgency: Urgency) -> Option<&Tide> {
+        match urgency {
+            Urgency::Browsing => Some(&self.browsing),
+            Urgency::Purchase => Some(&self.purchases),
+            Urgency::Work => None,
+        }
+    }
+}
+
+impl Tide {
+    fn high(all: usize) -> Self {
+        Self {
+            open: AtomicUsize::new(all),
+            refused: AtomicBool::new(false),
+            judged: Mutex::new(Judged::at(Instant::now())),
+        }
+    }
+
+    /// Half of those who were in are let in when most were answered late; an eighth more when somebody was turned away
+    /// although most were not.
+    fn learn(&self, is_late: bool, taken: usize, all: usize, now: Instant) {
+        let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        judged.answered += 1;
+        judged.late += usize::from(is_late);
+        judged.taken = judged.taken.max(taken);
+        if now.duration_since(judged.at) < JUDGED_EVERY || judged.answered < JUDGED_BY_MIN {
+            return;
+        }
+        let open = self.open.load(Ordering::Relaxed);
+        let refused = self.refused.swap(false, Ordering::Relaxed);
+        let next = match 2 * judged.late > judged.answered {
+            true => (open.min(judged.taken) / 2).max(OPEN_MIN),
+            false if refused => open + (open / 8).max(1),
+            false => open,
+        };
+        self.open.store(next.min(all), Ordering::Relaxed);
+        *judged = Judged::at(now);
+    }
+}
+
+impl Judged {
+    fn at(at: Instant) -> Self {
+        Self {
+            at,
+            answered: 0,
+            late: 0,
+            taken: 0,
+        }
+    }
+}
+
+impl Seat<'_> {
+    /// Gives it back and says whether a good answer came of it. How late that is decides how many are let in.
+    pub(crate) fn answered(self, is_good: bool) {
+        let (seats, now) = (self.seats, Instant::now());
+        if let Some(tide) = seats.tide(self.urgency) {
+            let is_late = !is_good || now.duration_since(self.since) > LATE;
+            tide.learn(is_late, seats.taken.load(Ordering::Relaxed), seats.all, now);
         }
     }
 }
 
 impl Drop for Seat<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.seats.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -106,6 +222,31 @@ mod tests {
         let work = fill(&seats, Urgency::Work);
         assert_eq!((browsing.len(), purchases.len(), work.len()), (128, 64, 64));
         assert!(seats.take(Urgency::Browsing).is_err() && seats.take(Urgency::Work).is_err());
+    }
+
+    #[test]
+    fn fewer_are_let_in_while_most_are_answered_late_and_more_again_while_they_are_not() {
+        let seats = Seats::new("gateway", 1_024);
+        let start = Instant::now();
+        let judge = |nth: u32, is_late, taken| {
+            for _ in 0..JUDGED_BY_MIN {
+                seats
+                    .purchases
+                    .learn(is_late, taken, seats.all, start + nth * JUDGED_EVERY);
+            }
+            seats.open_to(Urgency::Purchase)
+        };
+        assert_eq!(judge(1, true, 600), 300, "half of those who were in");
+        assert_eq!(judge(2, true, 300), 150);
+        assert_eq!(judge(3, false, 150), 150, "nobody was turned away");
+        let _taken = fill(&seats, Urgency::Purchase);
+        assert_eq!(judge(4, false, 150), 168);
+        (5..20).for_each(|nth| {
+            judge(nth, true, 40);
+        });
+        assert_eq!(seats.open_to(Urgency::Purchase), OPEN_MIN);
+        assert_eq!(seats.open_to(Urgency::Work), 1_024);
+        assert_eq!(seats.open_to(Urgency::Browsing), 512, "each class by its own answers");
     }
 
     #[test]

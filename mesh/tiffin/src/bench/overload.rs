@@ -46,8 +46,8 @@ const OFFERED_MIN: f64 = 0.95;
 
 /// Callers who send their next order when the last one is answered: they find the peak.
 const CALLERS: usize = 64;
-/// Orders a second that no two cores take. The peak is measured until so many customers are used up.
-const PEAK_PER_S_MAX: usize = 2_000;
+/// The peak is measured until so many customers for each of its seconds are used up.
+const PEAK_PER_S_MAX: usize = 1_000;
 
 /// Phones that are connected. One who finds none free is turned away like one whom the gateway refuses: the gateway has
 /// 768 places for purchases.
@@ -80,8 +80,8 @@ pub struct Args {
     /// How long there is too much.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=300))]
     seconds: u64,
-    /// How long the peak is measured before.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60))]
+    /// How long the peak is measured before. In a few seconds more are accepted than can be worked off meanwhile.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=60))]
     peak_seconds: u64,
     #[command(flatten)]
     site: Site,
