@@ -223,7 +223,8 @@ class Haproxy:
         for region, (port, authority) in ingresses.items():
             certs = authority.bundle(self.folder / region, "haproxy")
             servers.append(f"backend region-{region} from region\n    server ingress 127.0.0.1:{port} "
-                           f"ca-file {certs}/ca.crt crt {certs}/tls.crt\n")
+                           f"ca-file {certs}/ca.crt crt {certs}/tls.crt\n"
+                           '    server nobody unix@"${TIFFIN_EDGE_NOBODY}" backup no-check no-ssl\n')
         self.certs = self.folder / next(iter(ingresses))
         self.ca = self.certs / "ca.crt"
         maps = {"countries.map": countries, "regions.map": regions, "regions.cfg": ()}
@@ -240,6 +241,7 @@ class Haproxy:
             "TIFFIN_EDGE_REGIONS": str(self.folder / "regions.map"),
             "TIFFIN_EDGE_DEFAULT_REGION": default,
             "TIFFIN_EDGE_COOKIE_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
+            "TIFFIN_EDGE_NOBODY": str(self.folder / "nobody.sock"),
             "TIFFIN_EDGE_PROBLEMS": str(MESH / "haproxy" / "problems"),
         }
         self.process = None

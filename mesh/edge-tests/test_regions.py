@@ -1,6 +1,7 @@
 """Two regions behind one door: each has its own people and nobody else's, and one may die without the other noticing."""
 
 import signal
+import socket
 import threading
 import time
 
@@ -145,3 +146,18 @@ def test_a_dead_region_says_so_in_time_and_the_other_notices_nothing(region, ing
             ingresses["home"].process.send_signal(signal.SIGCONT)
     assert not bad, bad[0]
     chain.eventually("it is back", lambda: home.get("/readyz").status_code == 200)
+
+
+@pytest.mark.parametrize("http2", [False, True])
+def test_who_cannot_connect_is_told_so(scratch, http2):
+    """An ingress that takes connections and never says a word, which HAProxy has not noticed yet."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        door = chain.Haproxy({"deaf": (deaf.getsockname()[1], chain.Authority.new())}, scratch / f"haproxy-deaf-{http2}", "deaf").start()
+        try:
+            began = time.monotonic()
+            answer = chain.Client(door.port, door.ca, http2=http2).get("/readyz")
+            assert (answer.status_code, answer.problem, answer.headers["retry-after"]) == (503, "region_unavailable", "1")
+            # Otherwise this would not be about waiting for a connection.
+            assert 0.5 < time.monotonic() - began < HONEST_WITHIN_S
+        finally:
+            door.stop()

@@ -234,6 +234,7 @@ fn haproxy(data_dir: &Path, executables: &EdgeExecutables, door: SocketAddr, ing
         // Hexadecimal is base64, too.
         ("COOKIE_KEY", Secrets::open(data_dir)?.get("haproxy/cookie")?),
         ("PROBLEMS", problems.display().to_string()),
+        ("NOBODY", file("nobody.sock")),
     ];
     Ok(Spec {
         name: "haproxy".to_owned(),
@@ -261,7 +262,8 @@ fn backend(ingress: &Ingress) -> String {
     let Ingress { region, address, certs } = ingress;
     let certs = certs.display();
     format!(
-        "backend region-{region} from region\n    server ingress {address} ca-file {certs}/ca.crt crt {certs}/tls.crt\n"
+        "backend region-{region} from region\n    server ingress {address} ca-file {certs}/ca.crt crt {certs}/tls.crt\n    \
+         server nobody unix@\"${{TIFFIN_EDGE_NOBODY}}\" backup no-check no-ssl\n"
     )
 }
 
