@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::{Method, StatusCode};
+use http::Method;
 use mesh_contracts::user::Role;
 use mesh_runtime::Problem;
 
@@ -117,13 +117,8 @@ impl Seats {
             tide.refused.store(true, Ordering::Relaxed);
         }
         metrics::counter!("requests_shed_total", "of" => self.of.clone()).increment(1);
-        Err(Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "overloaded",
-            "there is too much to do right now",
-        )
-        .retry_after(COME_BACK_AFTER)
-        .because(format_args!("{taken} of {} under way at {}", self.all, self.of)))
+        let overloaded = Problem::overloaded("there is too much to do right now", COME_BACK_AFTER);
+        Err(overloaded.because(format_args!("{taken} of {} under way at {}", self.all, self.of)))
     }
 
     /// Each step leaves a quarter of all seats to what is more urgent.

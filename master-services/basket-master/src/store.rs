@@ -50,7 +50,7 @@ const TOKENS_MAX: u64 = 10_000;
 
 /// Tokens kept by one statement, and how far apart those come under load: a customer waits for it.
 const KEPT_TOGETHER: usize = 64;
-const KEEP_PERIOD: Duration = Duration::from_millis(8);
+const KEEP_PERIOD: Duration = Duration::from_millis(12);
 
 /// Tokens that have no use any more go together, so often.
 const DROP_PERIOD: Duration = Duration::from_secs(1);

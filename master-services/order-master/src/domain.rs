@@ -88,6 +88,13 @@ pub enum Command {
     Delivered { courier: CourierId, proof: Proof },
 }
 
+impl Command {
+    /// Whether it is the first thing that anybody says to an order.
+    pub fn is_first_answer(&self) -> bool {
+        matches!(self, Self::HoldHeld(answer) | Self::HoldFailed(answer, _) if answer.attempt == 1)
+    }
+}
+
 /// One request for a hold, as both sides name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attempt {

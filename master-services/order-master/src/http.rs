@@ -1,5 +1,7 @@
 //! The commands of customers, kitchens and operators, and an order's history.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
@@ -64,6 +66,7 @@ async fn place(State(app): State<App>, caller: Caller, Json(body): Json<PlaceFro
     if body.quote.basket != caller.subject.basket() {
         return Err(Problem::not_found());
     }
+    app.backlog.let_in()?;
     let key = CommandKey::with_id(body.order.uuid(), &wish(&body));
     let request = Request::command(caller.actor(), key).created().starting();
     let (id, valid_until, asked_at) = (body.order, body.quote.valid_until, app.clock.wall());
@@ -239,9 +242,9 @@ async fn prepare(app: &App, caller: &Caller, body: PlaceFrozen) -> Result<Placed
         .map_err(|err| unavailable(&err))?;
     let work = domain::work(&body.quote.lines, &products).ok_or(Rejection::UnknownProduct)?;
     let now = app.clock.now();
-    let choose = |points: &[(FoodPointId, FoodPoint)]| {
+    let choose = |points: &[(FoodPointId, Arc<FoodPoint>)]| {
         domain::candidates(
-            points.iter().map(|(id, point)| (*id, point)),
+            points.iter().map(|(id, point)| (*id, &**point)),
             &work,
             body.kind,
             body.destination.as_ref(),

@@ -2,6 +2,7 @@
 //!
 //! Does not know cards, stock levels that count, or where couriers are; it asks and is told.
 
+pub mod backlog;
 pub mod config;
 pub mod domain;
 pub mod error;
@@ -19,6 +20,7 @@ use mesh_eventstore::{Aggregate, Effect, Recorded, Store, Streams};
 use mesh_runtime::Clock;
 use mesh_runtime::consistency::Signer;
 
+use crate::backlog::Backlog;
 use crate::domain::Policy;
 use crate::store::Knowledge;
 
@@ -78,6 +80,8 @@ pub struct App {
     pub clock: Clock,
     /// Signs what a command wrote.
     pub signer: Signer,
+    /// Whether more orders are taken than are worked off.
+    pub backlog: Backlog,
 }
 
 impl App {
@@ -94,6 +98,7 @@ impl App {
             store,
             clock,
             signer,
+            backlog: Backlog::default(),
         }
     }
 }

@@ -51,12 +51,17 @@ async fn apply(app: App, event: Envelope) -> Result<Handled, Fault> {
         return Ok(Handled::Ignored);
     };
     let policy = app.policy.clone();
+    let is_first_answer = command.is_first_answer();
     let decided = app.orders.submit(
         order,
         Request::because(NAME, &event),
         move |order: Option<&Order>, now| domain::decide(order, command.clone(), now, &policy),
     );
-    settled(decided.await)
+    let handled = settled(decided.await)?;
+    if is_first_answer && let Some((order, _)) = app.orders.recent(order).await.map_err(Fault::later)? {
+        app.backlog.heard(app.clock.wall_since(order.placed_at));
+    }
+    Ok(handled)
 }
 
 /// Tells every order that the point holds something for; each is told once, and what is too late for it is no news.

@@ -32,10 +32,13 @@ const PRODUCT_FRESH: Duration = Duration::from_secs(2);
 /// Documents written by one statement: more than a batch of the inbox hears of at once.
 const TOGETHER_MAX: usize = 64;
 
+/// Such writes come this far apart under load: less than what the inbox waits between its batches.
+const WRITE_PERIOD: Duration = Duration::from_millis(20);
+
 /// Points whose newest document is kept in memory, a few KB each: a region's. The rest are read when they are heard of.
 const POINTS_HEARD_MAX: u64 = 1_000;
 
-type Points = Arc<Vec<(FoodPointId, FoodPoint)>>;
+type Points = Arc<Vec<(FoodPointId, Arc<FoodPoint>)>>;
 
 /// Reads and writes the two tables.
 #[derive(Clone)]
@@ -44,7 +47,7 @@ pub struct Knowledge {
     points: Cache<Country, Points>,
     points_now: Cache<Country, Points>,
     products: Cache<ProductId, Arc<Product>>,
-    /// What this process wrote last, so that the next event of a point need not read it.
+    /// As this process wrote or read it last, so that the next event of a point need not read it.
     heard: Cache<String, (u64, Arc<FoodPoint>)>,
     /// Holds of different points come in the same batch.
     writer: Coalesce<Heard, sqlx::Error>,
@@ -72,7 +75,7 @@ impl Knowledge {
     pub fn new(pool: PgPool) -> Self {
         let writer = {
             let pool = pool.clone();
-            Coalesce::start(TOGETHER_MAX, Duration::ZERO, move |heard| {
+            Coalesce::start(TOGETHER_MAX, WRITE_PERIOD, move |heard| {
                 write_points(pool.clone(), heard)
             })
         };
@@ -102,7 +105,7 @@ impl Knowledge {
     }
 
     /// The products of these lines; those that are not known are missing.
-    pub async fn products(&self, lines: &[QuoteLine]) -> Result<BTreeMap<ProductId, Product>, sqlx::Error> {
+    pub async fn products(&self, lines: &[QuoteLine]) -> Result<BTreeMap<ProductId, Arc<Product>>, sqlx::Error> {
         let mut known = BTreeMap::new();
         for line in lines {
             let product = match self.products.get(&line.product).await {
@@ -110,7 +113,7 @@ impl Knowledge {
                 None => self.read_product(line.product).await?,
             };
             if let Some(product) = product {
-                known.insert(line.product, Product::clone(&product));
+                known.insert(line.product, product);
             }
         }
         Ok(known)
@@ -195,16 +198,39 @@ impl Knowledge {
         })
     }
 
+    /// Reads whole only what another replica has heard of since: at lunch a document is some KB, and each hold changes it.
     async fn read_points(&self, country: Country) -> Result<Points, sqlx::Error> {
-        let rows: Vec<(String, Json<FoodPoint>)> =
-            sqlx::query_as("SELECT food_point, document FROM points WHERE country = $1")
-                .bind(country.as_str())
-                .fetch_all(&self.pool)
-                .await?;
-        let points = rows
-            .into_iter()
-            .filter_map(|(id, Json(point))| Some((id.parse().ok()?, point)));
-        Ok(Arc::new(points.collect()))
+        let heads: Vec<(String, i64)> = sqlx::query_as("SELECT food_point, version FROM points WHERE country = $1")
+            .bind(country.as_str())
+            .fetch_all(&self.pool)
+            .await?;
+        let mut points = Vec::with_capacity(heads.len());
+        let mut moved = Vec::new();
+        for (id, version) in heads {
+            match self.heard.get(&id).await {
+                Some((known, point)) if known >= version as u64 => points.push((id, point)),
+                _ => moved.push(id),
+            }
+        }
+        if !moved.is_empty() {
+            let rows: Vec<(String, i64, Json<FoodPoint>)> =
+                sqlx::query_as("SELECT food_point, version, document FROM points WHERE food_point = any($1)")
+                    .bind(moved)
+                    .fetch_all(&self.pool)
+                    .await?;
+            for (id, version, Json(point)) in rows {
+                let point = Arc::new(point);
+                let newest = (version as u64, Arc::clone(&point));
+                self.heard.insert(id.clone(), newest).await;
+                points.push((id, point));
+            }
+        }
+        let points = points.into_iter();
+        Ok(Arc::new(
+            points
+                .filter_map(|(id, point)| Some((id.parse().ok()?, point)))
+                .collect(),
+        ))
     }
 
     async fn read_product(&self, id: ProductId) -> Result<Option<Arc<Product>>, sqlx::Error> {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
 use mesh_runtime::Problem;
 
 use crate::domain::Rejection;
@@ -26,12 +25,7 @@ impl From<Rejection> for Problem {
 
 impl From<Busy> for Problem {
     fn from(_: Busy) -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "overloaded",
-            "too many people at the door",
-        )
-        .retry_after(RETRY_AFTER)
+        Self::overloaded("too many people at the door", RETRY_AFTER)
     }
 }
 

@@ -28,7 +28,7 @@ use crate::store::Store;
 const WINDOW: usize = 256;
 
 /// Windows come this far apart under load, since each costs a statement and a commit.
-const WINDOW_PERIOD: Duration = Duration::from_millis(16);
+const WINDOW_PERIOD: Duration = Duration::from_millis(24);
 
 /// What the broker acknowledged is settled with the next look, which comes by then if nothing new does.
 const SETTLE_WITHIN: Duration = Duration::from_millis(50);

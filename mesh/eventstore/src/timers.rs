@@ -31,7 +31,7 @@ const READ_MAX: i64 = 256;
 const POLL: Duration = Duration::from_millis(250);
 
 /// Reads come this far apart under load: timers that are due at once come in numbers then.
-const READ_PERIOD: Duration = Duration::from_millis(20);
+const READ_PERIOD: Duration = Duration::from_millis(50);
 
 /// A timer that could not be handled is handed over again after this, doubling …
 const RETRY_MIN: Duration = Duration::from_millis(250);

@@ -129,6 +129,12 @@ impl Clock {
             .div_f64(self.rate)
     }
 
+    /// How long ago a business instant was, in wall time; zero if it is yet to come.
+    pub fn wall_since(&self, then: Timestamp) -> Duration {
+        let gone = self.now().duration_since(then);
+        Duration::try_from(gone).unwrap_or(Duration::ZERO).div_f64(self.rate)
+    }
+
     /// Sleeps until the business clock shows `due` or more.
     pub async fn sleep_until(&self, due: Timestamp) {
         loop {

@@ -195,6 +195,12 @@ impl Problem {
         .because(format_args!("{dependency}: {cause}"))
     }
 
+    /// 503 `overloaded`: there is more to do than can be done in time, and the asker is turned away before anything was
+    /// done for them.
+    pub fn overloaded(title: &'static str, retry_after: Duration) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", title).retry_after(retry_after)
+    }
+
     /// Says what is special about this occurrence.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {

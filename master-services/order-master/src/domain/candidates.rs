@@ -1,6 +1,8 @@
 //! Which food points to ask, in which order, and why the others are not asked.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use mesh_contracts::id::{FoodPointId, IngredientId, ProductId};
@@ -26,7 +28,7 @@ pub struct Work {
 /// What the lines take: their recipes, less what the chosen options leave out, and what those add. A product retired
 /// since checkout is still cooked; `None` for an unknown one, and for options that it does not have any more, since
 /// nobody knows what they would take.
-pub fn work(lines: &[QuoteLine], products: &BTreeMap<ProductId, Product>) -> Option<Work> {
+pub fn work(lines: &[QuoteLine], products: &BTreeMap<ProductId, Arc<Product>>) -> Option<Work> {
     let mut needs: BTreeMap<IngredientId, u64> = BTreeMap::new();
     let mut prep_minutes = 0;
     for line in lines {
@@ -50,7 +52,7 @@ pub fn work(lines: &[QuoteLine], products: &BTreeMap<ProductId, Product>) -> Opt
     Some(Work { needs, prep_minutes })
 }
 
-/// Every point of the country, nearest first, each with the reason it is passed over. What is known here may be
+/// The nearest points, each with the reason it is passed over, and all that may be asked. What is known here may be
 /// stale: the hold at point-master decides.
 pub fn candidates<'a>(
     points: impl IntoIterator<Item = (FoodPointId, &'a FoodPoint)>,
@@ -61,44 +63,50 @@ pub fn candidates<'a>(
     now: Timestamp,
     asked_max: usize,
 ) -> Vec<Candidate> {
-    let mut candidates: Vec<Candidate> = points
+    let points: Vec<(FoodPointId, &FoodPoint)> = points
         .into_iter()
         .filter(|(food_point, _)| pinned.is_none_or(|pinned| pinned == *food_point))
-        .map(|(food_point, point)| {
-            let at = point.settings.place.at;
-            let distance_m = destination.map_or(0, |destination| at.distance_m(destination.place.at));
-            let passed_over = if kind == Kind::Delivery && distance_m > point.settings.radius_m {
-                Some(PassedOver::TooFar)
-            } else {
-                point.passes(kind, &work.needs, now).map(passed_over)
-            };
-            Candidate {
-                food_point,
-                at,
-                distance_m,
-                auto_accept: point.settings.auto_accept,
-                // When it is collected at the latest; nobody waits at the counter for a courier.
-                closes_at: match kind {
-                    Kind::PickUp => point.settings.closes_after(now),
-                    Kind::Delivery => None,
-                },
-                passed_over,
-            }
-        })
         .collect();
-    candidates.sort_by_key(|candidate| (candidate.distance_m, candidate.food_point));
-    for surplus in candidates
-        .iter_mut()
-        .filter(|candidate| candidate.passed_over.is_none())
-        .skip(asked_max)
+    let distance_m = |point: &FoodPoint| {
+        destination.map_or(0, |destination| {
+            point.settings.place.at.distance_m(destination.place.at)
+        })
+    };
+    // A heap, since of a whole country a handful is looked at.
+    let mut by_distance: BinaryHeap<_> = points
+        .iter()
+        .enumerate()
+        .map(|(nth, (food_point, point))| Reverse((distance_m(point), *food_point, nth)))
+        .collect();
+    let mut candidates = Vec::with_capacity(RECORDED_MAX);
+    let mut asked = 0;
+    while (asked < asked_max || candidates.len() < RECORDED_MAX)
+        && let Some(Reverse((distance_m, food_point, nth))) = by_distance.pop()
     {
-        surplus.passed_over = Some(PassedOver::BeyondLimit);
+        let (_, point) = points[nth];
+        let is_too_far = kind == Kind::Delivery && distance_m > point.settings.radius_m;
+        let passed_over = match is_too_far {
+            true => Some(PassedOver::TooFar),
+            false => point.passes(kind, &work.needs, now).map(passed_over),
+        };
+        let passed_over = passed_over.or((asked == asked_max).then_some(PassedOver::BeyondLimit));
+        asked += usize::from(passed_over.is_none());
+        if passed_over.is_some() && candidates.len() >= RECORDED_MAX {
+            continue;
+        }
+        candidates.push(Candidate {
+            food_point,
+            at: point.settings.place.at,
+            distance_m,
+            auto_accept: point.settings.auto_accept,
+            // When it is collected at the latest; nobody waits at the counter for a courier.
+            closes_at: match kind {
+                Kind::PickUp => point.settings.closes_after(now),
+                Kind::Delivery => None,
+            },
+            passed_over,
+        });
     }
-    let mut rank = 0;
-    candidates.retain(|candidate| {
-        rank += 1;
-        rank <= RECORDED_MAX || candidate.passed_over.is_none()
-    });
     candidates
 }
 

@@ -42,7 +42,18 @@ impl Door {
 
     /// Says something under a fresh key.
     pub(super) async fn post(&self, path: &str, token: &str, body: &impl Serialize) -> Result<Response<Bytes>> {
-        let request = request(Method::POST, path, token).header(IDEMPOTENCY_KEY, fresh());
+        self.post_under(&fresh(), path, token, body).await
+    }
+
+    /// Says something that is the same wish whenever it comes under this key.
+    pub(super) async fn post_under(
+        &self,
+        key: &str,
+        path: &str,
+        token: &str,
+        body: &impl Serialize,
+    ) -> Result<Response<Bytes>> {
+        let request = request(Method::POST, path, token).header(IDEMPOTENCY_KEY, key);
         self.send(json(request, body)?).await
     }
 

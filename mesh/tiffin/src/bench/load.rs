@@ -118,6 +118,10 @@ pub(super) async fn order_evenly(door: &Door, ready: Vec<Ready>, span: Duration)
     .await
 }
 
+/// Whoever is turned away is asked to come again after a second, and has come for nothing after so long.
+const COME_AGAIN: Duration = Duration::from_secs(1);
+const INSIST: Duration = Duration::from_secs(30);
+
 /// Orders what is in the basket.
 pub(super) async fn place_order(door: &Door, customer: &Ready, kind: Kind) -> Result<OrderId> {
     let answer = place(door, customer, kind).await?;
@@ -138,5 +142,20 @@ pub(super) async fn place(door: &Door, customer: &Ready, kind: Kind) -> Result<R
             token: Some(CARD.to_owned()),
         },
     };
-    door.post("/v1/orders", &customer.token, &order).await
+    // A basket is ordered once, so whoever is turned away and comes again means the same order.
+    let key = format!("basket-{}", customer.basket_version);
+    door.post_under(&key, "/v1/orders", &customer.token, &order).await
+}
+
+/// Orders for delivery, and comes again when told to.
+pub(super) async fn insist(door: &Door, customer: &Ready) -> Result<OrderId> {
+    let started = Instant::now();
+    loop {
+        match place_order(door, customer, Kind::Delivery).await {
+            Err(err) if err.to_string().starts_with("503") && started.elapsed() < INSIST => {
+                tokio::time::sleep(COME_AGAIN).await;
+            }
+            placed => return placed,
+        }
+    }
 }

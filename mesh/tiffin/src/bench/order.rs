@@ -8,14 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
-use mesh_contracts::order::Kind;
 use mesh_local::running::Running;
 use mesh_local::services::SERVICES;
 
 use super::cpu::{Cpu, Share};
 use super::door::Door;
 use super::insert::{CLIENTS, checkpoint, migrated, one_row_per_statement};
-use super::load::{LUNCH, Ready, customers, order_evenly, place_order};
+use super::load::{LUNCH, Ready, customers, insist, order_evenly};
 use super::memory::{self, Memory};
 use super::pace::{Latency, Outcome};
 use super::people::People;
@@ -136,11 +135,11 @@ async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Measur
     })
 }
 
-/// Orders per second of those who send the next one when the last one is answered.
+/// Orders per second of those who send the next one when the last one is answered, and come again when turned away.
 async fn most(door: &Door, customers: Vec<Ready>) -> Result<f64> {
     let (count, started) = (customers.len(), Instant::now());
     stream::iter(customers)
-        .map(async |customer| place_order(door, &customer, Kind::Delivery).await)
+        .map(async |customer| insist(door, &customer).await)
         .buffer_unordered(CALLERS)
         .try_for_each(async |_| Ok(()))
         .await

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use futures::stream::{self, StreamExt as _};
+use jiff::Timestamp;
 use mesh_contracts::api::Nothing;
 use mesh_contracts::id::{OrderId, UserId};
 use mesh_contracts::order::Kind;
@@ -22,12 +23,13 @@ use tokio::time::Instant;
 use super::Site;
 use super::door::Door;
 use super::live::{allow_descriptors, order_each};
-use super::load::{LUNCH, Ready, customers, place_order};
+use super::load::{LUNCH, Ready, customers, insist, place_order};
 use super::order::{RESIDENT_MIB_MAX, memory_of_all};
 use super::pace::{Latency, Outcome, evenly};
 use super::people::People;
 use super::positions::{EVERY, moves, on_shift};
 use super::row::Row;
+use super::seen::{Seen, Watch};
 use super::shop::{Plan, Shop};
 use crate::say::{self, Steps};
 
@@ -80,7 +82,7 @@ pub struct Args {
     /// How long there is too much.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=300))]
     seconds: u64,
-    /// How long the peak is measured before. In a few seconds more are accepted than can be worked off meanwhile.
+    /// How long the peak is measured before.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=60))]
     peak_seconds: u64,
     #[command(flatten)]
@@ -104,7 +106,10 @@ async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Ro
     let many = PEAK_PER_S_MAX * args.peak_seconds as usize;
     let eager = customers(running, parts, many, steps).await?;
     steps.step(&format!("the peak: {CALLERS} callers for {} s", args.peak_seconds));
-    let peak = peak(&door, eager, Duration::from_secs(args.peak_seconds)).await?;
+    let shown = Watch::redis(running).await?;
+    shown.seen.quiet().await;
+    let peak = peak(&door, eager, Duration::from_secs(args.peak_seconds), &shown.seen).await?;
+    drop(shown);
 
     let ordinary = peak * ORDINARY;
     let count = |span: Duration| (ordinary * span.as_secs_f64()).ceil() as usize;
@@ -171,19 +176,25 @@ async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Ro
     Ok(rows)
 }
 
-/// Orders accepted per second, of callers who begin anew when they are answered.
-async fn peak(door: &Door, eager: Vec<Ready>, span: Duration) -> Result<f64> {
-    let started = Instant::now();
+/// Orders accepted per second, of callers who begin anew when they are answered and come again when turned away, until
+/// all that the orders set off is done as well: more can be taken for a while than can be worked off.
+async fn peak(door: &Door, eager: Vec<Ready>, span: Duration, shown: &Seen) -> Result<f64> {
+    let (started, began) = (Instant::now(), Timestamp::now());
     let mut orders = stream::iter(eager)
         .take_while(|_| std::future::ready(started.elapsed() < span))
-        .map(async |customer| place_order(door, &customer, Kind::Delivery).await)
+        .map(async |customer| insist(door, &customer).await)
         .buffer_unordered(CALLERS);
     let mut accepted = 0_u64;
     while let Some(order) = orders.next().await {
         order?;
         accepted += 1;
     }
-    Ok(accepted as f64 / started.elapsed().as_secs_f64())
+    drop(orders);
+    let answered = started.elapsed();
+    shown.quiet().await;
+    let last = shown.last().unwrap_or(began);
+    let done = Duration::try_from(last.duration_since(began)).unwrap_or_default();
+    Ok(accepted as f64 / done.max(answered).as_secs_f64())
 }
 
 /// Orders evenly over this time, for each second how long they took, and all together. One that is refused took for ever.

@@ -71,6 +71,11 @@ impl Seen {
         self.lock().len()
     }
 
+    /// When the newest was seen.
+    pub(super) fn last(&self) -> Option<Timestamp> {
+        self.lock().iter().map(|(_, at)| *at).max()
+    }
+
     /// Waits until nothing more comes.
     pub(super) async fn quiet(&self) {
         let started = std::time::Instant::now();

@@ -1,5 +1,9 @@
+use mesh_contracts::geo::{Coordinates, Country, Place};
+use mesh_contracts::id::AddressId;
 use mesh_contracts::menu::{self, Chosen, Names, OptionGroup, Slug};
 use mesh_contracts::money::{Currency, Money};
+use mesh_contracts::point::{Event, Settings};
+use mesh_contracts::view;
 use uuid::Uuid;
 
 use super::*;
@@ -34,7 +38,7 @@ fn choice(id: &str, adds: Vec<RecipeLine>, removes: Vec<IngredientId>) -> Choice
 }
 
 /// Three slices of toast and bacon; on rye, without bacon, or with more of it.
-fn menu() -> BTreeMap<ProductId, Product> {
+fn menu() -> BTreeMap<ProductId, Arc<Product>> {
     let choices = vec![
         choice("rye", vec![part(RYE, 2)], vec![TOAST]),
         choice("no-bacon", vec![], vec![BACON]),
@@ -59,7 +63,7 @@ fn menu() -> BTreeMap<ProductId, Product> {
         created_at: Timestamp::UNIX_EPOCH,
         updated_at: Timestamp::UNIX_EPOCH,
     };
-    BTreeMap::from([(CLUB, club)])
+    BTreeMap::from([(CLUB, Arc::new(club))])
 }
 
 fn line(quantity: u32, choices: &[&str]) -> QuoteLine {
@@ -101,4 +105,86 @@ fn nobody_knows_what_an_unknown_option_takes() {
     assert_eq!(needs(&[line(1, &["spelt"])]), None);
     let unknown = QuoteLine::plain(ProductId(Uuid::from_u128(9)), 1, PRICE);
     assert_eq!(needs(&[unknown]), None);
+}
+
+/// Open at all hours, so far to the north of the customer, and delivering three kilometres.
+fn point(distance_e6: i32, pool: u16) -> FoodPoint {
+    let settings = Settings {
+        name: "on the way north".into(),
+        place: place(distance_e6),
+        kinds: vec![Kind::Delivery],
+        radius_m: 3_000,
+        pool,
+        auto_accept: false,
+        hours: Vec::new(),
+        utc_offset_minutes: 0,
+    };
+    let registered = view::point::fold(None, &Event::Registered { settings }, Timestamp::UNIX_EPOCH);
+    registered.expect("a new point")
+}
+
+fn place(lat_e6: i32) -> Place {
+    Place {
+        country: Country::parse("DE").expect("a country"),
+        at: Coordinates { lat_e6, lon_e6: 0 },
+    }
+}
+
+#[test]
+fn the_nearest_are_asked_and_whoever_else_was_near_is_named_with_the_reason() {
+    // Some 110 m from one to the next; the fourth has no slot, and from the 27th on it is too far.
+    let points: Vec<FoodPoint> = (1..=40).map(|nth| point(nth * 1_000, u16::from(nth != 4))).collect();
+    let ids = (1..).map(|nth| FoodPointId(Uuid::from_u128(nth)));
+    let far_first: Vec<_> = ids.zip(&points).collect::<Vec<_>>().into_iter().rev().collect();
+    let work = Work {
+        needs: Vec::new(),
+        prep_minutes: 10,
+    };
+    let destination = Destination {
+        address: AddressId(Uuid::from_u128(1)),
+        place: place(0),
+    };
+    let choose = |pinned, asked_max| {
+        let points = far_first.iter().copied();
+        let chosen = candidates(
+            points,
+            &work,
+            Kind::Delivery,
+            Some(&destination),
+            pinned,
+            Timestamp::UNIX_EPOCH,
+            asked_max,
+        );
+        let named = chosen
+            .iter()
+            .map(|candidate| (candidate.food_point.0.as_u128(), candidate.passed_over));
+        named.collect::<Vec<_>>()
+    };
+    let (free, full, beyond) = (None, Some(PassedOver::Full), Some(PassedOver::BeyondLimit));
+    assert_eq!(
+        choose(None, 3),
+        [
+            (1, free),
+            (2, free),
+            (3, free),
+            (4, full),
+            (5, beyond),
+            (6, beyond),
+            (7, beyond),
+            (8, beyond)
+        ]
+    );
+    // All that may be asked are named, and of the others only those among the nearest.
+    let many = choose(None, 30);
+    assert_eq!(many.len(), 26);
+    assert_eq!(
+        many.iter()
+            .filter(|(_, passed_over)| passed_over.is_some())
+            .collect::<Vec<_>>(),
+        [&(4, full)]
+    );
+    assert_eq!(
+        choose(Some(FoodPointId(Uuid::from_u128(30))), 3),
+        [(30, Some(PassedOver::TooFar))]
+    );
 }

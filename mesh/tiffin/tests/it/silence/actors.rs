@@ -1,6 +1,7 @@
 //! People: what each of them does next, as long as they do anything.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use basket_master::domain::payment::Command as Pay;
 use courier_master::domain::{courier, delivery};
@@ -474,7 +475,7 @@ pub fn placed(world: &World, order: OrderId, method: Method, kind: Kind) -> Plac
             ..Product::default()
         },
     };
-    let menu = product::fold(None, &made, world.now).map(|product| (PRODUCT, product));
+    let menu = product::fold(None, &made, world.now).map(|product| (PRODUCT, Arc::new(product)));
     let work = work(&lines, &menu.into_iter().collect()).expect("it is on the menu");
     let destination = match kind {
         Kind::Delivery => Some(Destination {
