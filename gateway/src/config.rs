@@ -7,7 +7,7 @@ use mesh_contracts::geo::Country;
 use mesh_identity::Upstreams;
 use mesh_runtime::Settings;
 use mesh_runtime::consistency::Signer;
-use mesh_runtime::process::{self, Common};
+use mesh_runtime::process::{self, Common, MeshTls};
 
 use crate::limits::{Allowances, Counts};
 
@@ -83,23 +83,30 @@ impl Config {
 
 fn public(settings: &mut Settings, common: &Common) -> Option<Public> {
     const LISTEN: &str = "TIFFIN_PUBLIC_LISTEN";
+    const TLS_DIR: &str = "TIFFIN_PUBLIC_TLS_DIR";
     let listen = settings.text(
         LISTEN,
         "",
         "TLS for anyone, for one machine; empty: none, since an ingress has it",
     );
     let tls_dir = settings.text(
-        "TIFFIN_PUBLIC_TLS_DIR",
+        TLS_DIR,
         "",
         "tls.crt and tls.key of the public listener, re-read when they change; empty: those of TIFFIN_TLS_DIR",
     );
     if listen.is_empty() {
         return None;
     }
-    let tls_dir = if tls_dir.is_empty() {
-        common.tls_dir.clone()
-    } else {
-        tls_dir.into()
+    let tls_dir = match (&common.tls, tls_dir.as_str()) {
+        (MeshTls::Mutual(own), "") => own.clone(),
+        (MeshTls::Sidecar, "") => {
+            settings.refuse(
+                TLS_DIR,
+                format!("is required with {LISTEN} behind a sidecar, where we have no other"),
+            );
+            return None;
+        }
+        _ => tls_dir.into(),
     };
     match listen.parse() {
         Ok(listen) => Some(Public { listen, tls_dir }),

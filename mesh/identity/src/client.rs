@@ -1,4 +1,5 @@
-//! Calls to services: mutual TLS, the server's identity checked, every call with an end.
+//! Calls to services: mutual TLS, the server's identity checked, every call with an end. Behind a sidecar the first two
+//! are its business.
 //!
 //! A connection is trusted for one service only, so there is a pool per service and address; live streams have theirs.
 //! Knows no routes, and no retries but the one that is always safe; how many there may be is counted here for all.
@@ -150,6 +151,10 @@ impl Client {
         Self::new(Trust::Mesh(material))
     }
 
+    pub(crate) fn behind_a_sidecar() -> Self {
+        Self::new(Trust::Sidecar)
+    }
+
     /// A client without an identity, for public listeners: the server's certificate must chain to
     /// one of these roots and name the host it is reached at. `Upstream::service` is only a label.
     ///
@@ -228,7 +233,7 @@ impl Client {
         let request = self.addressed(upstream, request, deadline)?;
         let pool = self.pool(upstream);
         let (connections, seat) = match self.trust {
-            Trust::Mesh(_) => {
+            Trust::Mesh(_) | Trust::Sidecar => {
                 let connector = || Connector::new(self.trust.clone(), upstream.clone());
                 let (connections, seat) = self.lanes(upstream).take(connector);
                 (connections, Some(seat))
@@ -299,9 +304,11 @@ impl Client {
         mut request: Request<Bytes>,
         deadline: Instant,
     ) -> Result<Request<Bytes>, ClientError> {
-        let authority = match self.trust {
-            Trust::Mesh(_) => upstream.service.as_str(),
-            Trust::Public(_) => upstream.address.as_str(),
+        let (scheme, authority) = match self.trust {
+            Trust::Mesh(_) => ("https", upstream.service.as_str()),
+            Trust::Public(_) => ("https", upstream.address.as_str()),
+            // It looks there for where the request goes.
+            Trust::Sidecar => ("http", upstream.address.as_str()),
         };
         let path = request
             .uri()
@@ -309,7 +316,7 @@ impl Client {
             .cloned()
             .unwrap_or_else(|| PathAndQuery::from_static("/"));
         *request.uri_mut() = Uri::builder()
-            .scheme("https")
+            .scheme(scheme)
             .authority(authority)
             .path_and_query(path)
             .build()
