@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import socket
 import subprocess
 
 import httpx
@@ -25,7 +26,9 @@ def address(port):
 def tls(kind, certs, **more):
     context = {"@type": f"{TYPE}transport_sockets.tls.v3.{kind}", **more}
     names = {"certificate_chain": {"filename": f"{certs}/tls.crt"}, "private_key": {"filename": f"{certs}/tls.key"}}
-    context.setdefault("common_tls_context", {})["tls_certificates"] = [names]
+    # A client's default ends with 1.2.
+    versions = {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"}
+    context["common_tls_context"] |= {"tls_certificates": [names], "tls_params": versions}
     return {"name": "envoy.transport_sockets.tls", "typed_config": context}
 
 
@@ -91,7 +94,6 @@ class Sidecar:
 
 
 def opens(port):
-    import socket
     return not socket.create_connection(("127.0.0.1", port)).close()
 
 
@@ -108,12 +110,14 @@ def sidecar(region, scratch):
               "TIFFIN_UPSTREAMS": ",".join(f"{name}=127.0.0.1:{port}" for name, port in beside.upstreams.items())}
     log = (beside.folder / "gateway.log").open("w")
     process = subprocess.Popen([conftest.binary().parent / "gateway"], env=given, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    # It has asked user-master for the signing keys then, through the sidecar.
-    chain.eventually("the gateway is ready", lambda: httpx.get(f"http://127.0.0.1:{admin}/readyz").status_code == 200)
-    beside.app = own
-    yield beside
-    chain.end(process)
-    chain.end(beside.process)
+    try:
+        # It has asked user-master for the signing keys then, through the sidecar.
+        chain.eventually("the gateway is ready", lambda: httpx.get(f"http://127.0.0.1:{admin}/readyz").status_code == 200)
+        beside.app = own
+        yield beside
+    finally:
+        chain.end(process)
+        chain.end(beside.process)
 
 
 @pytest.fixture(scope="module", params=["http1", "http2"])
@@ -163,7 +167,7 @@ def test_another_peer_is_refused(ask):
     [element(FRIEND) + ';x="\\'],
     [element(FRIEND) + ","],
     ['"'],
-], ids=repr)
+], ids=["the same", "two lines", "an open quote", "an open quote and an escape", "an empty element", "a quote"])
 def test_what_a_peer_says_of_itself_changes_nothing(ask, said):
     answer = ask(OTHER, "/livez", *said)
     assert (answer.status_code, answer.problem) == (403, "peer_not_allowed"), answer.text
@@ -175,7 +179,7 @@ def test_what_came_with_the_request_does_not_count_against_it(ask):
 
 
 @pytest.mark.parametrize("uris", [[], [chain.TRUST + FRIEND, chain.TRUST + OTHER], [chain.TRUST + OTHER, chain.TRUST + FRIEND],
-                                  ["spiffe://evil.example/ns/tiffin/sa/ingress"]], ids=repr)
+                                  ["spiffe://evil.example/ns/tiffin/sa/ingress"]], ids=["none", "two", "two, turned", "foreign"])
 def test_no_or_several_or_foreign_identities_are_nobodys(ask, uris):
     answer = ask(FRIEND, uris=uris)
     assert (answer.status_code, answer.problem) == (403, "peer_not_allowed"), answer.text
@@ -192,9 +196,9 @@ def test_past_the_sidecar_nobody_is_anybody(sidecar):
 
 
 def test_a_live_stream_goes_through_both(region, ask, sidecar, tmp_path):
-    headers = token(region, ask, "operator")
+    headers = token(region, ask, "courier")
     certs = region.authority.bundle(tmp_path, FRIEND)
     client = chain.Client(sidecar.port, region.public_ca, certs, http2=True)
-    with client.fresh() as session, session.stream("GET", "/v1/ops/live", headers=headers) as stream:
+    with client.fresh() as session, session.stream("GET", "/v1/couriers/me/live", headers=headers) as stream:
         assert stream.status_code == 200
         assert "event: snapshot" in next(part for part in stream.iter_text() if part)
