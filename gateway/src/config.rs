@@ -1,6 +1,7 @@
 //! Every setting of the gateway, with its default and the reason for it.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use mesh_contracts::geo::Country;
@@ -21,6 +22,8 @@ pub struct Config {
     pub upstreams: Upstreams,
     /// Calls in flight to one service at most.
     pub calls_max: usize,
+    /// What its calls to one service share; none: HTTP/1.1, and a connection for each.
+    pub http2_connections: Option<NonZeroUsize>,
     /// Requests under way at most.
     pub requests_max: usize,
     /// What everybody may.
@@ -57,6 +60,12 @@ impl Config {
                 "256",
                 "calls in flight per service: half of it for browsing, three quarters with purchases, all with work",
             ),
+            http2_connections: NonZeroUsize::new(settings.parse(
+                "TIFFIN_HTTP2_CONNECTIONS",
+                "0",
+                "connections to each service that calls share by HTTP/2, a hundred at a time on each; 0: HTTP/1.1, and one \
+                 for each call in flight",
+            )),
             requests_max: settings.parse(
                 "TIFFIN_REQUESTS_MAX",
                 "1024",

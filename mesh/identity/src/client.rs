@@ -10,8 +10,10 @@ mod lanes;
 use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -45,6 +47,8 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Half of what servers let a connection idle, so that we forget it before they close it.
 const POOL_IDLE: Duration = Duration::from_secs(5);
+/// How often a server is asked whether it still lives, where many share a connection to it.
+const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(10);
 /// As many idle connections per service as one instance may have calls in flight: under load, those that were closed
 /// for being too many would each cost a handshake a moment later.
 const POOL_IDLE_MAX: usize = 256;
@@ -66,7 +70,9 @@ type Connections = legacy::Client<Connector, Full<Bytes>>;
 /// What there is for one service at one address.
 #[derive(Clone)]
 struct Pool {
-    connections: Connections,
+    /// Taken in turn.
+    connections: Arc<[Connections]>,
+    next: Arc<AtomicUsize>,
     budget: Arc<TpsBudget>,
 }
 
@@ -142,6 +148,8 @@ impl FromStr for Upstreams {
 #[derive(Clone)]
 pub struct Client {
     trust: Trust,
+    /// None: calls go over HTTP/1.1, each over a connection of its own while it takes.
+    http2_connections: Option<NonZeroUsize>,
     pools: Arc<RwLock<HashMap<Upstream, Pool>>>,
     lanes: Arc<RwLock<HashMap<Upstream, Arc<Lanes>>>>,
 }
@@ -177,8 +185,19 @@ impl Client {
     fn new(trust: Trust) -> Self {
         Self {
             trust,
+            http2_connections: None,
             pools: Arc::default(),
             lanes: Arc::default(),
+        }
+    }
+
+    /// A client whose calls to each service share so many connections by HTTP/2. Our servers let one carry a hundred at a
+    /// time; what is more waits.
+    #[must_use]
+    pub fn over_http2(self, connections: NonZeroUsize) -> Self {
+        Self {
+            http2_connections: Some(connections),
+            ..Self::new(self.trust)
         }
     }
 
@@ -205,7 +224,7 @@ impl Client {
         let answer = async {
             let request = self.addressed(upstream, request, deadline)?;
             let pool = self.pool(upstream);
-            let answer = send(&pool.connections, &pool, upstream, request).await?;
+            let answer = send(pool.connections(), &pool, upstream, request).await?;
             let (head, body) = answer.into_parts();
             let body = Limited::new(body, ANSWER_BYTES_MAX)
                 .collect()
@@ -238,7 +257,7 @@ impl Client {
                 let (connections, seat) = self.lanes(upstream).take(connector);
                 (connections, Some(seat))
             }
-            Trust::Public(_) => (pool.connections.clone(), None),
+            Trust::Public(_) => (pool.connections().clone(), None),
         };
         let answer = tokio::time::timeout_at(deadline, send(&connections, &pool, upstream, request))
             .await
@@ -334,12 +353,14 @@ impl Client {
             return pool.clone();
         }
         let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
+        let connector = || Connector::new(self.trust.clone(), upstream.clone());
         let fresh = || Pool {
-            connections: legacy::Client::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(POOL_IDLE)
-                .pool_max_idle_per_host(POOL_IDLE_MAX)
-                .build(Connector::new(self.trust.clone(), upstream.clone())),
+            connections: match self.http2_connections {
+                None => [over_http1(connector())].into(),
+                // A client of hyper's keeps one connection, so there are several clients.
+                Some(count) => (0..count.get()).map(|_| over_http2(connector())).collect(),
+            },
+            next: Arc::default(),
             budget: Arc::new(TpsBudget::new(RETRY_WINDOW, RETRIES_PER_S_MIN, RETRY_SHARE)),
         };
         pools.entry(upstream.clone()).or_insert_with(fresh).clone()
@@ -352,6 +373,25 @@ impl Client {
         let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
         lanes.entry(upstream.clone()).or_default().clone()
     }
+}
+
+fn over_http1(connector: Connector) -> Connections {
+    legacy::Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(POOL_IDLE)
+        .pool_max_idle_per_host(POOL_IDLE_MAX)
+        .build(connector)
+}
+
+fn over_http2(connector: Connector) -> Connections {
+    legacy::Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        // Or all calls over a connection that leads nowhere would take their whole time.
+        .http2_keep_alive_interval(HTTP2_PING_INTERVAL)
+        .http2_keep_alive_timeout(CONNECT_TIMEOUT)
+        .build(connector.over_http2())
 }
 
 /// Over connections that may be others than the pool's, whose budget counts for all.
@@ -376,6 +416,10 @@ async fn send(
 }
 
 impl Pool {
+    fn connections(&self) -> &Connections {
+        &self.connections[self.next.fetch_add(1, Ordering::Relaxed) % self.connections.len()]
+    }
+
     fn may_repeat(&self, upstream: &Upstream) -> bool {
         let may = self.budget.withdraw();
         let counted = if may { "retries_total" } else { "retries_refused_total" };
