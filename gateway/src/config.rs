@@ -1,13 +1,14 @@
 //! Every setting of the gateway, with its default and the reason for it.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use mesh_contracts::geo::Country;
 use mesh_identity::Upstreams;
 use mesh_runtime::Settings;
 use mesh_runtime::consistency::Signer;
-use mesh_runtime::process::{self, Common};
+use mesh_runtime::process::{self, Common, MeshTls};
 
 use crate::limits::{Allowances, Counts};
 
@@ -21,6 +22,8 @@ pub struct Config {
     pub upstreams: Upstreams,
     /// Calls in flight to one service at most.
     pub calls_max: usize,
+    /// What its calls to one service share; none: HTTP/1.1, and a connection for each.
+    pub http2_connections: Option<NonZeroUsize>,
     /// Requests under way at most.
     pub requests_max: usize,
     /// What everybody may.
@@ -57,6 +60,12 @@ impl Config {
                 "256",
                 "calls in flight per service: half of it for browsing, three quarters with purchases, all with work",
             ),
+            http2_connections: NonZeroUsize::new(settings.parse(
+                "TIFFIN_HTTP2_CONNECTIONS",
+                "0",
+                "connections to each service that calls share by HTTP/2, a hundred at a time on each; 0: HTTP/1.1, and one \
+                 for each call in flight",
+            )),
             requests_max: settings.parse(
                 "TIFFIN_REQUESTS_MAX",
                 "1024",
@@ -83,23 +92,30 @@ impl Config {
 
 fn public(settings: &mut Settings, common: &Common) -> Option<Public> {
     const LISTEN: &str = "TIFFIN_PUBLIC_LISTEN";
+    const TLS_DIR: &str = "TIFFIN_PUBLIC_TLS_DIR";
     let listen = settings.text(
         LISTEN,
         "",
         "TLS for anyone, for one machine; empty: none, since an ingress has it",
     );
     let tls_dir = settings.text(
-        "TIFFIN_PUBLIC_TLS_DIR",
+        TLS_DIR,
         "",
         "tls.crt and tls.key of the public listener, re-read when they change; empty: those of TIFFIN_TLS_DIR",
     );
     if listen.is_empty() {
         return None;
     }
-    let tls_dir = if tls_dir.is_empty() {
-        common.tls_dir.clone()
-    } else {
-        tls_dir.into()
+    let tls_dir = match (&common.tls, tls_dir.as_str()) {
+        (MeshTls::Mutual(own), "") => own.clone(),
+        (MeshTls::Sidecar, "") => {
+            settings.refuse(
+                TLS_DIR,
+                format!("is required with {LISTEN} behind a sidecar, where we have no other"),
+            );
+            return None;
+        }
+        _ => tls_dir.into(),
     };
     match listen.parse() {
         Ok(listen) => Some(Public { listen, tls_dir }),

@@ -72,13 +72,17 @@ impl Gateway {
     /// A gateway that has not spoken to anyone yet.
     pub fn new(config: &Config, mesh: &Mesh, shutdown: Shutdown) -> App {
         let ready = Ready::new(&[SIGNING_KEYS]);
-        let keys = signing_keys(mesh.client(), config.upstreams.get("user-master"), ready.clone());
+        let client = match config.http2_connections {
+            Some(connections) => mesh.client().over_http2(connections),
+            None => mesh.client(),
+        };
+        let keys = signing_keys(client.clone(), config.upstreams.get("user-master"), ready.clone());
         Arc::new(Self {
             verifier: Verifier::new(keys, &config.issuer, &config.audience),
             ready,
             seats: Seats::new(NAME, config.requests_max),
             limits: Limits::new(&config.allowances),
-            services: Services::new(&mesh.client(), config),
+            services: Services::new(&client, config),
             signer: config.signer.clone(),
             region: config.common.region.clone(),
             home_country: config.home_country,

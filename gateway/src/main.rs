@@ -21,7 +21,7 @@ async fn start() -> anyhow::Result<()> {
     mesh_identity::install_crypto_provider();
 
     let shutdown = Shutdown::on_signals()?;
-    let mesh = Mesh::load(&config.common.tls_dir, NAME)?;
+    let mesh = Mesh::of(&config.common.tls, NAME)?;
     let app = Gateway::new(&config, &mesh, shutdown.clone());
     let mesh_listener = process::listen(config.common.mesh_listen).await?;
     let admin_listener = process::listen(config.common.admin_listen).await?;

@@ -12,6 +12,12 @@ What all templates share. A service is one dict, made here of three places: what
 {{/* Where the files of a pod are: `mesh` its certificate, `authorities` whom it trusts for stores. */}}
 {{- define "tiffin.folder" -}}/etc/tiffin{{- end }}
 
+{{/* Where a service listens for its peers: behind a sidecar for that alone. */}}
+{{- define "tiffin.meshAddress" -}}
+{{- if eq .Values.tls "mutual" }}{{ .Values.listenAddress }}{{ else }}{{ include "tiffin.loopback" . }}{{ end }}:{{ include "tiffin.meshPort" . }}
+{{- end }}
+{{- define "tiffin.loopback" -}}{{ hasPrefix "[" .Values.listenAddress | ternary "[::1]" "127.0.0.1" }}{{- end }}
+
 {{/* The namespace and trust domain that the binaries know; an identity of another one is nobody to them. */}}
 {{- define "tiffin.namespace" -}}tiffin{{- end }}
 {{- define "tiffin.spiffe" -}}spiffe://tiffin.local/ns/{{ include "tiffin.namespace" . }}/sa/{{- end }}
@@ -141,14 +147,25 @@ postgres://{{ index $ 2 }}:$(POSTGRES_PASSWORD)@{{ .host }}:{{ .port }}/{{ $serv
 {{- include "tiffin.variable" (list "SSL_CERT_DIR" (printf "/etc/ssl/certs:%s/authorities" (include "tiffin.folder" .))) }}
 {{- end }}
 
+{{/* The payment provider as a host of the cluster. Empty: its stand-in, which is one of the services. */}}
+{{- define "tiffin.paymentsHost" -}}
+{{- $service := include "tiffin.service" (list . "basket-master") | fromJson }}
+{{- $host := get $service.settings "TIFFIN_PAYMENTS_URL" | trimPrefix "https://" | splitList ":" | first | trimSuffix ".cluster.local" }}
+{{- if not (contains "." $host) }}{{ $host = printf "%s.%s.svc" $host (include "tiffin.namespace" .) }}{{ end }}
+{{- if ne $host (printf "sandbox-payments.%s.svc" (include "tiffin.namespace" .)) }}{{ $host }}{{ end }}
+{{- end }}
+
 {{/* Everything that `serve` is told: (list root service). */}}
 {{- define "tiffin.env" -}}
 {{- $root := index . 0 }}
 {{- $service := index . 1 }}
 {{- $values := $root.Values }}
-{{ include "tiffin.variable" (list $service.listens (printf "%s:%s" $values.listenAddress (include "tiffin.meshPort" $root))) }}
+{{ include "tiffin.variable" (list $service.listens (include "tiffin.meshAddress" $root)) }}
 {{ include "tiffin.variable" (list "TIFFIN_ADMIN_LISTEN" (printf "%s:%s" $values.listenAddress (include "tiffin.adminPort" $root))) }}
+{{ include "tiffin.variable" (list "TIFFIN_TLS" $values.tls) }}
+{{- if eq $values.tls "mutual" }}
 {{ include "tiffin.variable" (list "TIFFIN_TLS_DIR" (print (include "tiffin.folder" $root) "/mesh")) }}
+{{- end }}
 {{ include "tiffin.variable" (list "TIFFIN_LOG" $values.log) }}
 {{ include "tiffin.variable" (list "TOKIO_WORKER_THREADS" ($service.threads | int64)) }}
 {{- if include "tiffin.trusts" (list $root $service) }}
@@ -218,6 +235,10 @@ postgres://{{ index $ 2 }}:$(POSTGRES_PASSWORD)@{{ .host }}:{{ .port }}/{{ $serv
 {{- if and $service.autoscaling.enabled (lt ($service.autoscaling.maxReplicas | int64) ($service.replicas | int64)) }}
 {{- fail (printf "services.%s: autoscaling.maxReplicas is below replicas" $name) }}
 {{- end }}
+{{- end }}
+{{- $payments := include "tiffin.paymentsHost" . }}
+{{- if and (eq .Values.tls "sidecar") $payments (not (regexMatch "^[a-z0-9-]+[.][a-z0-9-]+[.]svc$" $payments)) }}
+{{- fail "services.basket-master: with tls: sidecar, TIFFIN_PAYMENTS_URL must name a Service of the cluster: what is not in the mesh would be asked in the clear" }}
 {{- end }}
 {{- if and (hasPrefix "/" (dig "notifier" "settings" "TIFFIN_SMTP_CA_FILE" "" .Values.services)) (not .Values.authorities.configMap) }}
 {{- fail "services.notifier: TIFFIN_SMTP_CA_FILE needs authorities.configMap" }}

@@ -17,6 +17,7 @@ PROFILES = {
     "defaults": [],
     "dev": ["values-dev.yaml"],
     "prod": ["values-prod.yaml"],
+    "sidecar": ["values-prod.yaml", "values-sidecar.yaml"],
     "two-region-a": ["values-prod.yaml", "values-two-region-a.yaml"],
     "two-region-b": ["values-prod.yaml", "values-two-region-b.yaml"],
 }

@@ -100,6 +100,6 @@ def run(service, *arguments, env=None):
 def settings(service):
     """The names in the table that `--help` prints, each with whether it is required."""
     printed = run(service, "--help").stdout
-    table = re.findall(r"^  (TIFFIN_[A-Z_]+) \((required|default|optional)", printed, re.M)
+    table = re.findall(r"^  (TIFFIN_[A-Z0-9_]+) \((required|default|optional)", printed, re.M)
     assert table, f"{service} --help prints no settings"
     return {name: kind == "required" for name, kind in table}

@@ -30,7 +30,7 @@ class Readme(unittest.TestCase):
                         secret = value["secretKeyRef"]
                         asked.add((secret["name"].replace(service, "SERVICE"), secret["key"]))
         listed = set()
-        for names, keys in re.findall(r"^\| `([A-Za-z-]+)` \|[^|]*\|([^|]*)\|$", README, re.M):
+        for names, keys in re.findall(r"^\| `([A-Za-z-]+)` \|[^|]*\|([^|]*)\|$", README.split(readme.BEGIN)[0], re.M):
             listed |= {(names, key) for key in re.findall(r"`([a-z-]+)`", keys)}
         self.assertEqual(listed, asked, "keys that the README lists, and keys that the chart asks for")
 

@@ -14,7 +14,7 @@ from rendered import CHART, NAMESPACE, PROFILES, objects, values_of
 VERSIONS = list(dict.fromkeys(utils.all_versions()))[-4:]
 
 # Kinds of others, whose schemas are not Kubernetes' own.
-FOREIGN = {"Certificate", "ServiceMonitor"}
+FOREIGN = {"Certificate", "DestinationRule", "ServiceMonitor", "Sidecar", "VirtualService"}
 
 # Each file is a megabyte or more and would be read anew for every object.
 utils.schema_contents = functools.cache(utils.schema_contents)

@@ -18,6 +18,9 @@ NEVER_SET = {
     "TIFFIN_REDIS_PREFIX": "the service's own name is right",
 }
 
+# Not set where a sidecar has the certificates.
+NOT_WITH_A_SIDECAR = {"TIFFIN_TLS_DIR"}
+
 # Read by libraries.
 LIBRARIES = {
     "TOKIO_WORKER_THREADS": "the runtime's threads",
@@ -72,15 +75,17 @@ class Settings(unittest.TestCase):
                             self.assertFalse(required, "a required setting must be set")
                         elif variable in WITH_ANOTHER:
                             self.assertEqual(variable in told, bool(variables[WITH_ANOTHER[variable]]))
+                        elif variable in NOT_WITH_A_SIDECAR:
+                            self.assertEqual(variable in told, variables["TIFFIN_TLS"] == "mutual")
                         else:
                             self.assertIn(variable, told)
 
     def test_what_is_never_set_exists(self):
         exist = {variable for service in services() for variable in sources.settings(service)}
-        self.assertLessEqual(set(NEVER_SET) | OF_MIGRATE | set(WITH_ANOTHER), exist)
+        self.assertLessEqual(set(NEVER_SET) | OF_MIGRATE | set(WITH_ANOTHER) | NOT_WITH_A_SIDECAR, exist)
 
     def test_every_service_accepts_what_it_is_told(self):
-        for profile in PROFILES:
+        for profile in set(PROFILES) - {"sidecar"}:
             for service, deployment in by_name(profile, "Deployment").items():
                 with self.subTest(profile, service=service):
                     ended = sources.run(service, "serve", env=expanded(env(deployment)))
@@ -89,11 +94,20 @@ class Settings(unittest.TestCase):
                     self.assertIn("/etc/tiffin/mesh", ended.stderr)
                     self.assertNotEqual(ended.returncode, 0)
 
-    def test_a_service_refuses_what_is_wrong(self):
-        for service, deployment in by_name("prod", "Deployment").items():
+    def test_a_service_refuses_what_is_wrong_and_nothing_else(self):
+        for profile in ("prod", "sidecar"):
+            for service, deployment in by_name(profile, "Deployment").items():
+                with self.subTest(profile, service=service):
+                    ended = sources.run(service, "serve", env=expanded(env(deployment)) | {"TIFFIN_ADMIN_LISTEN": "admin"})
+                    self.assertEqual(re.findall(r"^  (TIFFIN_\w+): ", ended.stderr, re.M), ["TIFFIN_ADMIN_LISTEN"])
+
+    def test_behind_a_sidecar_a_service_listens_on_loopback_or_not_at_all(self):
+        for service, deployment in by_name("sidecar", "Deployment").items():
+            variables = expanded(env(deployment))
+            listens = services()[service].get("listens", "TIFFIN_MESH_LISTEN")
             with self.subTest(service):
-                ended = sources.run(service, "serve", env=expanded(env(deployment)) | {"TIFFIN_ADMIN_LISTEN": "admin"})
-                self.assertIn("TIFFIN_ADMIN_LISTEN", ended.stderr)
+                ended = sources.run(service, "serve", env=variables | {listens: "0.0.0.0:4000"})
+                self.assertEqual(re.findall(r"^  (TIFFIN_\w+): ", ended.stderr, re.M), [listens])
 
 
 if __name__ == "__main__":

@@ -57,18 +57,18 @@ def client(up, address, http2=True):
 
 @contextlib.contextmanager
 def steady(up, address):
-    """Somebody who asks all the time, over new connections, and must always be answered."""
+    """Somebody who asks all the time, over new connections and trusting what is to be trusted now, and must always be
+    answered."""
     bad, over = [], threading.Event()
 
     def ask():
         # httpx gives up what it has asked for when HTTP/2 announces the end of a connection, though it is still answered.
-        door = client(up, address, http2=False)
         while not over.wait(0.05):
             try:
-                answer = door.get("/v1/menu?country=DE")
+                answer = client(up, address, http2=False).get("/v1/menu?country=DE")
                 if answer.status_code != 401:
                     bad.append(answer.text)
-            except httpx.HTTPError as err:
+            except (httpx.HTTPError, OSError) as err:
                 bad.append(repr(err))
 
     asking = threading.Thread(target=ask)
@@ -106,6 +106,22 @@ def test_a_new_authority_of_one_region_is_noticed_by_nobody(up):
         time.sleep(3)
     after = (up.eu.data_dir / "certs" / "ingress" / "ca.crt").read_text()
     assert after != before and after.count("BEGIN CERTIFICATE") == 1
+
+
+def test_a_new_public_authority_is_noticed_by_nobody_who_is_given_it(up):
+    folder = up.ca.parents[2]
+    before, regions = up.ca.read_text(), (up.eu.data_dir / "certs" / "haproxy" / "ca.crt").read_text()
+    with steady(up, EU), steady(up, RS):
+        subprocess.run([conftest.binary(), "certs", "rotate", "--authority", "--data-dir", folder], check=True,
+                       stdout=subprocess.DEVNULL)
+    after = up.ca.read_text()
+    assert after != before and after.count("BEGIN CERTIFICATE") == 1
+    # The regions keep theirs.
+    assert (up.eu.data_dir / "certs" / "haproxy" / "ca.crt").read_text() == regions
+    old = folder / "old.crt"
+    old.write_text(before)
+    with pytest.raises(httpx.ConnectError):
+        chain.Client(up.port, old).get("/livez")
 
 
 def test_a_frozen_ingress_is_owned_up_to_in_time_and_the_other_region_notices_nothing(up):

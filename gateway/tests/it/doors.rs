@@ -1,11 +1,14 @@
 //! The mesh listener is for peers that bring people's requests; the provider may only report.
 
 use bytes::Bytes;
+use gateway::config::Config;
 use http::StatusCode;
 use jiff::SignedDuration;
 use mesh_contracts::user::Role;
 use mesh_identity::ca::{Authority, LEAF_VALID_FOR};
 use mesh_identity::{Client, Mesh, Upstream};
+use mesh_runtime::Settings;
+use mesh_runtime::settings::ConfigErrors;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -132,4 +135,24 @@ async fn a_provider_on_the_internet_reports_at_the_public_door() {
     let site = Site::start().await;
     assert_eq!(site.public().send(report()).await.status, StatusCode::OK);
     assert_eq!(site.only_call().path, "/webhooks/payments");
+}
+
+#[test]
+fn behind_a_sidecar_a_public_door_needs_a_certificate_of_its_own() {
+    let complaints = |more: &[(&'static str, &'static str)]| {
+        let given = [
+            ("TIFFIN_TLS", "sidecar"),
+            ("TIFFIN_MESH_LISTEN", "127.0.0.1:1"),
+            ("TIFFIN_ADMIN_LISTEN", "127.0.0.1:2"),
+            ("TIFFIN_PUBLIC_LISTEN", "127.0.0.1:3"),
+            ("TIFFIN_CONSISTENCY_SECRET", "0123456789abcdef0123456789abcdef"),
+            ("TIFFIN_LIMIT_READS", "none"),
+        ];
+        let mut settings = Settings::of("gateway", given.into_iter().chain(more.iter().copied()));
+        Config::from_settings(&mut settings);
+        let ConfigErrors(errors) = settings.finish().unwrap_err();
+        errors.iter().map(|error| error.name).collect::<Vec<_>>()
+    };
+    assert_eq!(complaints(&[]), ["TIFFIN_PUBLIC_TLS_DIR", "TIFFIN_LIMIT_READS"]);
+    assert_eq!(complaints(&[("TIFFIN_PUBLIC_TLS_DIR", "/tls")]), ["TIFFIN_LIMIT_READS"]);
 }

@@ -34,7 +34,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     telemetry::init(NAME, &config.common.telemetry)?;
     mesh_identity::install_crypto_provider();
     let shutdown = Shutdown::on_signals()?;
-    let mesh = Mesh::load(&config.common.tls_dir, NAME)?;
+    let mesh = Mesh::of(&config.common.tls, NAME)?;
     let listener = process::listen(config.common.mesh_listen).await?;
     let admin_listener = process::listen(config.common.admin_listen).await?;
     let store = Store::connect(config.store, config.common.clock)

@@ -37,7 +37,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     telemetry::init(NAME, &common.telemetry)?;
     mesh_identity::install_crypto_provider();
     let shutdown = Shutdown::on_signals()?;
-    let mesh = Mesh::load(&common.tls_dir, NAME)?;
+    let mesh = Mesh::of(&common.tls, NAME)?;
     let listener = process::listen(common.mesh_listen).await?;
     let admin_listener = process::listen(common.admin_listen).await?;
     let bus = Bus::connect(config.bus).await?;

@@ -1,4 +1,5 @@
-//! Calls to services: mutual TLS, the server's identity checked, every call with an end.
+//! Calls to services: mutual TLS, the server's identity checked, every call with an end. Behind a sidecar the first two
+//! are its business.
 //!
 //! A connection is trusted for one service only, so there is a pool per service and address; live streams have theirs.
 //! Knows no routes, and no retries but the one that is always safe; how many there may be is counted here for all.
@@ -9,8 +10,10 @@ mod lanes;
 use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -44,6 +47,8 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Half of what servers let a connection idle, so that we forget it before they close it.
 const POOL_IDLE: Duration = Duration::from_secs(5);
+/// How often a server is asked whether it still lives, where many share a connection to it.
+const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(10);
 /// As many idle connections per service as one instance may have calls in flight: under load, those that were closed
 /// for being too many would each cost a handshake a moment later.
 const POOL_IDLE_MAX: usize = 256;
@@ -65,7 +70,9 @@ type Connections = legacy::Client<Connector, Full<Bytes>>;
 /// What there is for one service at one address.
 #[derive(Clone)]
 struct Pool {
-    connections: Connections,
+    /// Taken in turn.
+    connections: Arc<[Connections]>,
+    next: Arc<AtomicUsize>,
     budget: Arc<TpsBudget>,
 }
 
@@ -141,6 +148,8 @@ impl FromStr for Upstreams {
 #[derive(Clone)]
 pub struct Client {
     trust: Trust,
+    /// None: calls go over HTTP/1.1, each over a connection of its own while it takes.
+    http2_connections: Option<NonZeroUsize>,
     pools: Arc<RwLock<HashMap<Upstream, Pool>>>,
     lanes: Arc<RwLock<HashMap<Upstream, Arc<Lanes>>>>,
 }
@@ -148,6 +157,10 @@ pub struct Client {
 impl Client {
     pub(crate) fn of_mesh(material: Arc<Reloading<Material>>) -> Self {
         Self::new(Trust::Mesh(material))
+    }
+
+    pub(crate) fn behind_a_sidecar() -> Self {
+        Self::new(Trust::Sidecar)
     }
 
     /// A client without an identity, for public listeners: the server's certificate must chain to
@@ -172,8 +185,19 @@ impl Client {
     fn new(trust: Trust) -> Self {
         Self {
             trust,
+            http2_connections: None,
             pools: Arc::default(),
             lanes: Arc::default(),
+        }
+    }
+
+    /// A client whose calls to each service share so many connections by HTTP/2. Our servers let one carry a hundred at a
+    /// time; what is more waits.
+    #[must_use]
+    pub fn over_http2(self, connections: NonZeroUsize) -> Self {
+        Self {
+            http2_connections: Some(connections),
+            ..Self::new(self.trust)
         }
     }
 
@@ -200,7 +224,7 @@ impl Client {
         let answer = async {
             let request = self.addressed(upstream, request, deadline)?;
             let pool = self.pool(upstream);
-            let answer = send(&pool.connections, &pool, upstream, request).await?;
+            let answer = send(pool.connections(), &pool, upstream, request).await?;
             let (head, body) = answer.into_parts();
             let body = Limited::new(body, ANSWER_BYTES_MAX)
                 .collect()
@@ -228,12 +252,12 @@ impl Client {
         let request = self.addressed(upstream, request, deadline)?;
         let pool = self.pool(upstream);
         let (connections, seat) = match self.trust {
-            Trust::Mesh(_) => {
+            Trust::Mesh(_) | Trust::Sidecar => {
                 let connector = || Connector::new(self.trust.clone(), upstream.clone());
                 let (connections, seat) = self.lanes(upstream).take(connector);
                 (connections, Some(seat))
             }
-            Trust::Public(_) => (pool.connections.clone(), None),
+            Trust::Public(_) => (pool.connections().clone(), None),
         };
         let answer = tokio::time::timeout_at(deadline, send(&connections, &pool, upstream, request))
             .await
@@ -299,9 +323,11 @@ impl Client {
         mut request: Request<Bytes>,
         deadline: Instant,
     ) -> Result<Request<Bytes>, ClientError> {
-        let authority = match self.trust {
-            Trust::Mesh(_) => upstream.service.as_str(),
-            Trust::Public(_) => upstream.address.as_str(),
+        let (scheme, authority) = match self.trust {
+            Trust::Mesh(_) => ("https", upstream.service.as_str()),
+            Trust::Public(_) => ("https", upstream.address.as_str()),
+            // It looks there for where the request goes.
+            Trust::Sidecar => ("http", upstream.address.as_str()),
         };
         let path = request
             .uri()
@@ -309,7 +335,7 @@ impl Client {
             .cloned()
             .unwrap_or_else(|| PathAndQuery::from_static("/"));
         *request.uri_mut() = Uri::builder()
-            .scheme("https")
+            .scheme(scheme)
             .authority(authority)
             .path_and_query(path)
             .build()
@@ -327,12 +353,14 @@ impl Client {
             return pool.clone();
         }
         let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
+        let connector = || Connector::new(self.trust.clone(), upstream.clone());
         let fresh = || Pool {
-            connections: legacy::Client::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(POOL_IDLE)
-                .pool_max_idle_per_host(POOL_IDLE_MAX)
-                .build(Connector::new(self.trust.clone(), upstream.clone())),
+            connections: match self.http2_connections {
+                None => [over_http1(connector())].into(),
+                // A client of hyper's keeps one connection, so there are several clients.
+                Some(count) => (0..count.get()).map(|_| over_http2(connector())).collect(),
+            },
+            next: Arc::default(),
             budget: Arc::new(TpsBudget::new(RETRY_WINDOW, RETRIES_PER_S_MIN, RETRY_SHARE)),
         };
         pools.entry(upstream.clone()).or_insert_with(fresh).clone()
@@ -345,6 +373,25 @@ impl Client {
         let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
         lanes.entry(upstream.clone()).or_default().clone()
     }
+}
+
+fn over_http1(connector: Connector) -> Connections {
+    legacy::Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(POOL_IDLE)
+        .pool_max_idle_per_host(POOL_IDLE_MAX)
+        .build(connector)
+}
+
+fn over_http2(connector: Connector) -> Connections {
+    legacy::Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        // Or all calls over a connection that leads nowhere would take their whole time.
+        .http2_keep_alive_interval(HTTP2_PING_INTERVAL)
+        .http2_keep_alive_timeout(CONNECT_TIMEOUT)
+        .build(connector.over_http2())
 }
 
 /// Over connections that may be others than the pool's, whose budget counts for all.
@@ -369,6 +416,10 @@ async fn send(
 }
 
 impl Pool {
+    fn connections(&self) -> &Connections {
+        &self.connections[self.next.fetch_add(1, Ordering::Relaxed) % self.connections.len()]
+    }
+
     fn may_repeat(&self, upstream: &Upstream) -> bool {
         let may = self.budget.withdraw();
         let counted = if may { "retries_total" } else { "retries_refused_total" };

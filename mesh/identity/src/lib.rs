@@ -14,6 +14,7 @@ pub mod client;
 pub mod caller;
 pub mod jwt;
 pub mod peer;
+mod xfcc;
 
 pub use caller::Caller;
 pub use client::{Client, ClientError, Upstream, Upstreams};

@@ -1,4 +1,4 @@
-//! A service's own identity: its certificate, its key, and the authority it trusts.
+//! A service's own identity: its certificate, its key, and the authority it trusts; or a sidecar that has them.
 //!
 //! Client authentication is part of every configuration this file can build for the mesh, so a
 //! reload has no way to lose it.
@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use mesh_runtime::process::MeshTls;
 use mesh_runtime::server::{Accept, Tls};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -17,7 +18,7 @@ use rustls::{RootCertStore, ServerConfig};
 use crate::client::Client;
 use crate::peer::Peer;
 use crate::reload::{Contents, Reloading};
-use crate::{crypto_provider, spiffe};
+use crate::{crypto_provider, spiffe, xfcc};
 
 pub use crate::reload::LoadError;
 
@@ -27,7 +28,8 @@ const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 #[derive(Clone)]
 pub struct Mesh {
     service: Arc<str>,
-    material: Arc<Reloading<Material>>,
+    /// None: a sidecar's business.
+    material: Option<Arc<Reloading<Material>>>,
 }
 
 /// What the files say, ready to use.
@@ -35,10 +37,28 @@ pub(crate) struct Material {
     pub(crate) own: Arc<CertifiedKey>,
     pub(crate) roots: Arc<RootCertStore>,
     server: Arc<ServerConfig>,
-    public: Arc<ServerConfig>,
 }
 
 impl Mesh {
+    /// What the settings say. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// As [`Mesh::load`].
+    pub fn of(tls: &MeshTls, service: &str) -> Result<Self, LoadError> {
+        match tls {
+            MeshTls::Mutual(dir) => Self::load(dir, service),
+            MeshTls::Sidecar => Ok(Self::behind_a_sidecar(service)),
+        }
+    }
+
+    /// A service whose sidecar proves who it is, and who its peers are.
+    pub fn behind_a_sidecar(service: &str) -> Self {
+        Self {
+            service: service.into(),
+            material: None,
+        }
+    }
+
     /// Loads `tls.crt`, `tls.key` and `ca.crt` of a service and watches them for changes.
     /// Needs a tokio runtime.
     ///
@@ -50,7 +70,10 @@ impl Mesh {
         let material = Reloading::start(dir, &["tls.crt", "tls.key", "ca.crt"], move |files| {
             material(files, &expected)
         })?;
-        Ok(Self { service, material })
+        Ok(Self {
+            service,
+            material: Some(material),
+        })
     }
 
     /// Whose identity this is.
@@ -58,9 +81,14 @@ impl Mesh {
         &self.service
     }
 
-    /// Accepts peers: TLS 1.3, a client certificate of our authority required.
+    /// Accepts peers: TLS 1.3, a client certificate of our authority required. Behind a sidecar: whom it names, and the
+    /// listener must be on loopback.
     pub fn server(&self) -> Accept {
-        let material = self.material.clone();
+        let Some(material) = self.material.clone() else {
+            return Accept::Sidecar(Arc::new(|headers, extensions| {
+                extensions.insert(xfcc::peer(headers));
+            }));
+        };
         Accept::Tls(Tls {
             config: Arc::new(move || material.current().server.clone()),
             introduce: Arc::new(|chain, extensions| {
@@ -69,15 +97,12 @@ impl Mesh {
         })
     }
 
-    /// Accepts anyone over TLS with this service's certificate; nobody is asked for theirs.
-    pub fn public(&self) -> Accept {
-        let material = self.material.clone();
-        public_accept(move || material.current().public.clone())
-    }
-
     /// Calls peers under this identity.
     pub fn client(&self) -> Client {
-        Client::of_mesh(self.material.clone())
+        match &self.material {
+            Some(material) => Client::of_mesh(material.clone()),
+            None => Client::behind_a_sidecar(),
+        }
     }
 }
 
@@ -90,16 +115,12 @@ pub fn public(dir: &Path) -> Result<Accept, LoadError> {
     let config = Reloading::start(dir, &["tls.crt", "tls.key"], |files| {
         public_config(Arc::new(certified_key(files)?))
     })?;
-    Ok(public_accept(move || config.current()))
-}
-
-fn public_accept(config: impl Fn() -> Arc<ServerConfig> + Send + Sync + 'static) -> Accept {
-    Accept::Tls(Tls {
-        config: Arc::new(config),
+    Ok(Accept::Tls(Tls {
+        config: Arc::new(move || config.current()),
         introduce: Arc::new(|_, extensions| {
             extensions.insert(Peer::Unknown(spiffe::Why::NoCertificate));
         }),
-    })
+    }))
 }
 
 fn material(files: &Contents, expected: &str) -> Result<Material, LoadError> {
@@ -115,7 +136,6 @@ fn material(files: &Contents, expected: &str) -> Result<Material, LoadError> {
     let roots = Arc::new(roots(&files[2])?);
     Ok(Material {
         server: Arc::new(mesh_config(own.clone(), roots.clone())?),
-        public: Arc::new(public_config(own.clone())?),
         own,
         roots,
     })

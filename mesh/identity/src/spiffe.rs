@@ -44,13 +44,21 @@ pub fn id(service: &str) -> String {
 pub fn service_of(certificate: &CertificateDer<'_>) -> Result<String, Why> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).map_err(|_| Why::Unreadable)?;
     let names = parsed.subject_alternative_name().map_err(|_| Why::Unreadable)?;
-    let mut uris = names
+    let uris = names
         .iter()
         .flat_map(|names| &names.value.general_names)
         .filter_map(|name| match name {
             GeneralName::URI(uri) => Some(*uri),
             _ => None,
         });
+    service_among(uris)
+}
+
+/// The service that the URIs of a certificate name.
+///
+/// # Errors
+/// When they are not exactly one, of a service of ours.
+pub fn service_among<'a>(mut uris: impl Iterator<Item = &'a str>) -> Result<String, Why> {
     let uri = uris.next().ok_or(Why::NoIdentity)?;
     if uris.next().is_some() {
         return Err(Why::ManyIdentities);

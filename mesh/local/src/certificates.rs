@@ -1,4 +1,4 @@
-//! The certificates of a platform: issued at its start, and replaced while it runs.
+//! The certificates of a platform, or of the door in front of several: issued at its start, and replaced while it runs.
 //!
 //! Writes files and looks at what is shown for them. Processes read theirs again by themselves; HAProxy alone has to be told.
 
@@ -21,7 +21,6 @@ use tokio::time::Instant;
 
 use crate::Progress;
 use crate::regions;
-use crate::running::Running;
 use crate::services::{COMMAND_LINE, SERVICES};
 use crate::supervise::read_processes;
 
@@ -73,12 +72,12 @@ pub(crate) fn issue<'a>(data_dir: &Path, names: impl IntoIterator<Item = &'a str
     Ok(())
 }
 
-/// All of a platform, by name.
+/// All of a data directory, by name.
 ///
 /// # Errors
 /// When a file cannot be read.
-pub fn list(running: &Running) -> Result<Vec<Certificate>> {
-    let folder = certificates_dir(running.data_dir());
+pub fn list(data_dir: &Path) -> Result<Vec<Certificate>> {
+    let folder = certificates_dir(data_dir);
     let described = |name: String| {
         let ca::Described { authority, until, .. } = ca::describe(&folder.join(&name))?;
         Ok(Certificate { name, authority, until })
@@ -90,8 +89,8 @@ pub fn list(running: &Running) -> Result<Vec<Certificate>> {
 ///
 /// # Errors
 /// When somebody does not show the new one in time, or another rotation is under way.
-pub async fn rotate(running: &Running, progress: &Progress) -> Result<()> {
-    let rotation = Rotation::begin(running, progress)?;
+pub async fn rotate(data_dir: &Path, progress: &Progress) -> Result<()> {
+    let rotation = Rotation::begin(data_dir, progress)?;
     progress("new certificates by the same authority");
     rotation
         .replace_leaves(&Authority::load(&rotation.folder.join(AUTHORITY))?)
@@ -106,8 +105,8 @@ pub async fn rotate(running: &Running, progress: &Progress) -> Result<()> {
 /// # Errors
 /// When somebody does not take a step in time, or another rotation is under way. Everybody still trusts everybody
 /// then, and asking again goes on with it.
-pub async fn rotate_authority(running: &Running, progress: &Progress) -> Result<()> {
-    let rotation = Rotation::begin(running, progress)?;
+pub async fn rotate_authority(data_dir: &Path, progress: &Progress) -> Result<()> {
+    let rotation = Rotation::begin(data_dir, progress)?;
     let (current, next) = (rotation.folder.join(AUTHORITY), rotation.folder.join(NEXT));
     let old = Authority::load(&current)?;
     let new = Authority::load_or_create(&next)?;
@@ -163,13 +162,13 @@ struct Party {
 }
 
 impl<'a> Rotation<'a> {
-    fn begin(running: &Running, progress: &'a Progress) -> Result<Self> {
-        let folder = certificates_dir(running.data_dir());
+    fn begin(data_dir: &Path, progress: &'a Progress) -> Result<Self> {
+        let folder = certificates_dir(data_dir);
         let lock = File::create(folder.join("lock"))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .context("another rotation of certificates is under way here")?;
         let mut parties = Vec::new();
-        for process in running.processes() {
+        for process in read_processes(data_dir)? {
             let (asked_by, identity) = match process.name.as_str() {
                 "envoy" => (HAPROXY, INGRESS),
                 name if SERVICES.iter().any(|service| service.name == name) => (COMMAND_LINE, name),
@@ -184,7 +183,7 @@ impl<'a> Rotation<'a> {
             names: bundles(&folder)?,
             folder,
             parties,
-            haproxy: Haproxy::of(running)?,
+            haproxy: Haproxy::of(data_dir)?,
             progress,
             _lock: lock,
         })
@@ -330,7 +329,7 @@ fn bundles(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The HAProxy that runs in front of a platform.
+/// The HAProxy that runs in front of a platform, or of several.
 struct Haproxy {
     pid: Pid,
     /// Where it listens to its administrator.
@@ -338,8 +337,7 @@ struct Haproxy {
 }
 
 impl Haproxy {
-    fn of(running: &Running) -> Result<Option<Self>> {
-        let own = running.data_dir();
+    fn of(own: &Path) -> Result<Option<Self>> {
         for data_dir in [Some(own), regions::above(own)].into_iter().flatten() {
             let processes = read_processes(data_dir)?;
             let found = processes.iter().find(|process| process.name == "haproxy");

@@ -37,16 +37,24 @@ pub(crate) fn name_region(data_dir: &Path, region: &str) -> Result<()> {
     write_json(&data_dir.join(REGION_FILE), &region)
 }
 
+/// The folder of what is up there: a platform, or the door in front of several.
+///
+/// # Errors
+/// When nothing is.
+pub fn live(data_dir: &Path) -> Result<PathBuf> {
+    if !is_live(data_dir) {
+        bail!(
+            "no platform is up in {}; start one with `tiffin up`",
+            data_dir.display()
+        );
+    }
+    Ok(data_dir.canonicalize()?)
+}
+
 impl Running {
     /// The platform of a data directory; fails if none is up there.
     pub fn find(data_dir: &Path) -> Result<Self> {
-        if !is_live(data_dir) {
-            bail!(
-                "no platform is up in {}; start one with `tiffin up`",
-                data_dir.display()
-            );
-        }
-        let data_dir = data_dir.canonicalize()?;
+        let data_dir = live(data_dir)?;
         if let Some(folders) = regions::folders(&data_dir)? {
             bail!(
                 "there are several platforms in {}: name one of {folders}",

@@ -28,12 +28,12 @@ pub enum Command {
 /// The settings that all services share.
 #[derive(Debug, Clone)]
 pub struct Common {
-    /// Where the service listens for its peers, over mutual TLS.
+    /// Where the service listens for its peers.
     pub mesh_listen: SocketAddr,
     /// Where health and metrics are.
     pub admin_listen: SocketAddr,
-    /// The folder with `tls.crt`, `tls.key` and `ca.crt`.
-    pub tls_dir: PathBuf,
+    /// How it and its peers know each other.
+    pub tls: MeshTls,
     /// The region this process runs in.
     pub region: String,
     /// Business and wall time.
@@ -45,23 +45,20 @@ pub struct Common {
 impl Common {
     /// Reads them.
     pub fn from_settings(settings: &mut Settings) -> Self {
+        const LISTEN: &str = "TIFFIN_MESH_LISTEN";
+        let mesh_listen = settings.parse_required(
+            LISTEN,
+            "127.0.0.1:4000",
+            "where peers reach this service; two services cannot share one",
+        );
         Self {
-            mesh_listen: settings.parse_required(
-                "TIFFIN_MESH_LISTEN",
-                "127.0.0.1:4000",
-                "where peers reach this service; two services cannot share one",
-            ),
+            mesh_listen,
             admin_listen: settings.parse_required(
                 "TIFFIN_ADMIN_LISTEN",
                 "127.0.0.1:5000",
                 "plain health and metrics; keep it off the network",
             ),
-            tls_dir: settings
-                .required(
-                    "TIFFIN_TLS_DIR",
-                    "tls.crt, tls.key and ca.crt of this service; re-read when they change",
-                )
-                .into(),
+            tls: MeshTls::from_settings(settings, LISTEN, mesh_listen),
             region: settings.text(
                 "TIFFIN_REGION",
                 "local",
@@ -70,6 +67,54 @@ impl Common {
             clock: Clock::from_settings(settings),
             telemetry: Telemetry::from_settings(settings),
         }
+    }
+}
+
+/// How a service and its peers know each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MeshTls {
+    /// By certificates of their own: the folder with `tls.crt`, `tls.key` and `ca.crt`.
+    Mutual(PathBuf),
+    /// By a sidecar's certificates: it asks in the clear, on loopback, and says for whom; what is asked of others goes
+    /// through it, too.
+    Sidecar,
+}
+
+impl MeshTls {
+    /// Reads `TIFFIN_TLS` and what it needs, for a listener whose address is the setting `listens`.
+    pub fn from_settings(settings: &mut Settings, listens: &'static str, address: SocketAddr) -> Self {
+        const NAME: &str = "TIFFIN_TLS";
+        let is_sidecar = match settings
+            .text(
+                NAME,
+                "mutual",
+                "mutual: peers show each other certificates; sidecar: a sidecar does it for them, says in \
+                 x-forwarded-client-cert who asks, and alone reaches this service, which listens on loopback",
+            )
+            .as_str()
+        {
+            "sidecar" => true,
+            other => {
+                if other != "mutual" {
+                    settings.refuse(NAME, "is neither mutual nor sidecar");
+                }
+                false
+            }
+        };
+        if is_sidecar {
+            if !address.ip().is_loopback() {
+                settings.refuse(
+                    listens,
+                    format!("is not on loopback, as {NAME}=sidecar needs it: who got past the sidecar could be anyone"),
+                );
+            }
+            return Self::Sidecar;
+        }
+        let dir = settings.required(
+            "TIFFIN_TLS_DIR",
+            "tls.crt, tls.key and ca.crt of this service, re-read when they change; not with a sidecar",
+        );
+        Self::Mutual(dir.into())
     }
 }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::middleware;
-use http::{Extensions, HeaderValue, Request, header};
+use http::{Extensions, HeaderMap, HeaderValue, Request, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -51,10 +51,13 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 /// How connections are accepted.
 #[derive(Clone)]
 pub enum Accept {
-    /// Without TLS: admin ports, and services behind a sidecar.
+    /// Without TLS: admin ports.
     Plain,
     /// With TLS.
     Tls(Tls),
+    /// Without TLS, from a sidecar that says in headers for whom it asks. Anyone who reaches such a listener can say so:
+    /// it must be on loopback.
+    Sidecar(Arc<IntroduceRequest>),
 }
 
 /// What TLS needs. Both functions are asked per connection, so reloads need no restart.
@@ -71,6 +74,8 @@ pub struct Tls {
 pub type Configure = dyn Fn() -> Arc<ServerConfig> + Send + Sync;
 /// Says in extensions whom a verified certificate chain, possibly empty, names.
 pub type Introduce = dyn Fn(&[CertificateDer<'static>], &mut Extensions) + Send + Sync;
+/// Says in extensions whom the headers of a request name.
+pub type IntroduceRequest = dyn Fn(&HeaderMap, &mut Extensions) + Send + Sync;
 
 /// The address that a request's connection came from; a request extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,6 +196,16 @@ impl Door {
         extensions.insert(RemoteAddr(remote));
         match &self.accept {
             Accept::Plain => self.talk(Box::new(stream), false, extensions).await,
+            Accept::Sidecar(_) => {
+                let begun = tokio::select! {
+                    () = self.shutdown.idle_end() => return,
+                    begun = tokio::time::timeout(self.limits.header_read, begins_with_http2(&stream)) => begun,
+                };
+                let Ok(is_http2) = begun else {
+                    return;
+                };
+                self.talk(Box::new(stream), is_http2, extensions).await;
+            }
             Accept::Tls(tls) => {
                 let Some(stream) = Box::pin(self.greet(tls, stream, remote)).await else {
                     return;
@@ -227,10 +242,18 @@ impl Door {
             let router = self.router.clone();
             let spoke = spoke.clone();
             let shutdown = self.shutdown.clone();
-            move |mut request: Request<Incoming>| {
+            let introduce = match &self.accept {
+                Accept::Sidecar(introduce) => Some(introduce.clone()),
+                Accept::Plain | Accept::Tls(_) => None,
+            };
+            move |request: Request<Incoming>| {
                 spoke.store(true, Ordering::Relaxed);
-                request.extensions_mut().extend(extensions.clone());
-                let answer = router.clone().oneshot(request.map(Body::new));
+                let (mut head, body) = request.into_parts();
+                head.extensions.extend(extensions.clone());
+                if let Some(introduce) = &introduce {
+                    introduce(&head.headers, &mut head.extensions);
+                }
+                let answer = router.clone().oneshot(Request::from_parts(head, Body::new(body)));
                 let shutdown = shutdown.clone();
                 async move {
                     let mut answer = answer.await?;
@@ -301,13 +324,19 @@ impl Door {
             .max_header_list_size(HEADERS_BYTES_MAX)
             .keep_alive_interval(HTTP2_PING_INTERVAL)
             .keep_alive_timeout(self.limits.header_read);
-        // Said by ALPN, so nobody waits for a first byte that decides it.
+        // Known by now: by ALPN, or from a sidecar's first bytes.
         if is_http2 {
             builder.http2_only()
         } else {
             builder.http1_only()
         }
     }
+}
+
+/// How HTTP/2 begins where no ALPN has said so. No method of HTTP/1 does.
+async fn begins_with_http2(stream: &TcpStream) -> bool {
+    let mut first = [0; 3];
+    stream.peek(&mut first).await.is_ok() && &first == b"PRI"
 }
 
 /// Strangers knock all day: counted, and visible when looked for.

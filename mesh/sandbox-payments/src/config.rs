@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use mesh_identity::Upstream;
 use mesh_runtime::Settings;
+use mesh_runtime::process::MeshTls;
 use mesh_runtime::settings::Secret;
 use mesh_runtime::telemetry::Telemetry;
 
@@ -12,7 +13,7 @@ use mesh_runtime::telemetry::Telemetry;
 pub struct Config {
     pub listen: SocketAddr,
     pub admin_listen: SocketAddr,
-    pub tls_dir: PathBuf,
+    pub tls: MeshTls,
     pub data_dir: PathBuf,
     pub key: Secret,
     pub webhook: Option<Webhook>,
@@ -29,23 +30,20 @@ pub struct Webhook {
 impl Config {
     /// Reads them; good once [`Settings::finish`] says so.
     pub fn from_settings(settings: &mut Settings) -> Config {
+        const LISTEN: &str = "TIFFIN_SANDBOX_LISTEN";
+        let listen = settings.parse_required(
+            LISTEN,
+            "127.0.0.1:4020",
+            "where basket-master reaches the provider; two processes cannot share one",
+        );
         Config {
-            listen: settings.parse_required(
-                "TIFFIN_SANDBOX_LISTEN",
-                "127.0.0.1:4020",
-                "where basket-master reaches the provider; two processes cannot share one",
-            ),
+            listen,
             admin_listen: settings.parse_required(
                 "TIFFIN_ADMIN_LISTEN",
                 "127.0.0.1:5020",
                 "plain health and metrics; keep it off the network",
             ),
-            tls_dir: settings
-                .required(
-                    "TIFFIN_TLS_DIR",
-                    "tls.crt, tls.key and ca.crt; re-read when they change",
-                )
-                .into(),
+            tls: MeshTls::from_settings(settings, LISTEN, listen),
             data_dir: settings
                 .required("TIFFIN_SANDBOX_DATA_DIR", "holds the journal, which is the ledger")
                 .into(),

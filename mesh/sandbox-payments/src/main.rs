@@ -34,7 +34,7 @@ async fn start() -> anyhow::Result<()> {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals()?;
-    let mesh = Mesh::load(&config.tls_dir, SERVICE)?;
+    let mesh = Mesh::of(&config.tls, SERVICE)?;
     let listener = process::listen(config.listen).await?;
     let admin_listener = process::listen(config.admin_listen).await?;
     let (bank, writer) = Bank::open(&config.data_dir, config.webhook.is_some())?;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Subcommand;
 use mesh_local::certificates::{self, Certificate};
-use mesh_local::running::Running;
+use mesh_local::running;
 
 use crate::say::{self, Steps};
 
@@ -23,6 +23,8 @@ Nothing is started again, and nobody is refused: a new authority is trusted besi
 it issues anything, and the old one until nobody shows its certificates any more. What trusts
 certs/gateway/ca.crt (browsers, curl) has to be given the new one. Connections that are open when it
 is done go on for ten minutes at most. HAProxy, where there is one, is reloaded.
+With --regions each region has its own, in its folder, and the data directory above has what the door
+shows to everyone; who trusts certs/haproxy/ca.crt there has to be given the new one.
 In a cluster, certificates are the mesh's own business: istiod rotates them.";
 
 /// Shows the certificates of a platform, and replaces them.
@@ -51,18 +53,18 @@ enum What {
 
 /// Runs the command.
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let running = Running::find(&args.data_dir)?;
+    let data_dir = running::live(&args.data_dir)?;
     if let Some(What::Rotate { authority }) = args.what {
         let steps = Steps::new();
         let rotated = if authority {
-            certificates::rotate_authority(&running, &steps.sink()).await
+            certificates::rotate_authority(&data_dir, &steps.sink()).await
         } else {
-            certificates::rotate(&running, &steps.sink()).await
+            certificates::rotate(&data_dir, &steps.sink()).await
         };
         steps.done();
         rotated?;
     }
-    let certificates = certificates::list(&running)?;
+    let certificates = certificates::list(&data_dir)?;
     if args.json {
         say::json(&certificates);
     } else {

@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 use http::{Request, header};
+use mesh_identity::{Mesh, Upstream};
 use mesh_runtime::headers;
-use mesh_testkit::{certificates, strangers};
+use mesh_testkit::{ServiceProcess, certificates, strangers};
+use tokio::net::TcpStream;
 
 use crate::world::{self, club, operator};
 
@@ -58,6 +60,49 @@ async fn a_stranger_does_not_get_past_the_handshake() {
     world::run(async |world| {
         strangers::are_refused(&world.service, &create()).await;
         assert_eq!(world.written().await, (0, 0, 0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn behind_a_sidecar_the_peer_is_whom_it_names() {
+    mesh_testkit::run(async |stage| {
+        let database = stage.database().await;
+        let mut service = ServiceProcess::new(stage, "menu-master", env!("CARGO_BIN_EXE_menu-master"))
+            .env("TIFFIN_TLS", "sidecar")
+            .env("TIFFIN_TLS_DIR", "")
+            .migrated(&database)
+            .await;
+        service.start().await;
+
+        let sidecar = Mesh::behind_a_sidecar("a sidecar").client();
+        let upstream = Upstream::new("menu-master", service.address().to_string());
+        let status = async |said: Option<&str>| {
+            let mut request = create();
+            if let Some(said) = said {
+                let line = said.parse().expect("a header's value");
+                request.headers_mut().insert("x-forwarded-client-cert", line);
+            }
+            sidecar
+                .request(&upstream, request)
+                .await
+                .expect("an answer")
+                .status()
+                .as_u16()
+        };
+        let id = |service| format!("URI=spiffe://tiffin.local/ns/tiffin/sa/{service}");
+        let forged = format!("{},{}", id("gateway"), id("menu-info"));
+        for refused in [None, Some(id("menu-info").as_str()), Some(&forged), Some("URI=")] {
+            assert_eq!(status(refused).await, 403, "{refused:?}");
+        }
+        assert_eq!(status(Some(&format!("{},{}", id("ingress"), id("gateway")))).await, 201);
+
+        // Loopback is all of it: whoever comes from elsewhere comes by the sidecar.
+        let mut elsewhere = service.address();
+        elsewhere.set_ip([127, 0, 0, 2].into());
+        assert!(TcpStream::connect(elsewhere).await.is_err());
+        stage.settled().await;
+        service.stop().await;
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! One connection to one service: TCP, TLS, and the proof of who answers.
+//! One connection to one service: TCP, TLS, and the proof of who answers; or TCP to a sidecar.
 
 use std::fmt;
 use std::future::Future;
@@ -23,6 +23,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 use tower::Service;
 
 use super::{BoxError, CONNECT_TIMEOUT, Upstream};
@@ -40,6 +41,8 @@ pub(super) enum Trust {
     Mesh(Arc<Reloading<Material>>),
     /// Servers, by their host name, showing nothing.
     Public(Arc<Reloading<RootCertStore>>),
+    /// Whoever the sidecar believes; it catches what is sent to the address.
+    Sidecar,
 }
 
 /// Connects to one service, whatever the URI says.
@@ -65,7 +68,17 @@ impl Connector {
     }
 
     async fn connect(self) -> Result<Stream, BoxError> {
-        Ok(Stream(TokioIo::new(self.handshake().await?)))
+        let connection = match self.trust {
+            Trust::Sidecar => Either::Right(self.tcp().await?),
+            Trust::Mesh(_) | Trust::Public(_) => Either::Left(self.handshake().await?),
+        };
+        Ok(Stream(TokioIo::new(connection)))
+    }
+
+    async fn tcp(&self) -> io::Result<TcpStream> {
+        let tcp = TcpStream::connect(&self.upstream.address).await?;
+        tcp.set_nodelay(true)?;
+        Ok(tcp)
     }
 
     /// The certificate that the peer shows, once it has taken ours.
@@ -80,8 +93,7 @@ impl Connector {
     }
 
     async fn handshake(self) -> Result<TlsStream<TcpStream>, BoxError> {
-        let tcp = TcpStream::connect(&self.upstream.address).await?;
-        tcp.set_nodelay(true)?;
+        let tcp = self.tcp().await?;
         // Built per connection from the newest certificates; nothing in it is slow to build.
         let mut config = self.config()?;
         if self.is_http2 {
@@ -113,13 +125,16 @@ impl Connector {
                 .with_protocol_versions(&[&TLS13, &TLS12])?
                 .with_root_certificates(roots.current())
                 .with_no_client_auth()),
+            Trust::Sidecar => Err(rustls::Error::General(
+                "behind a sidecar, TLS is its business".to_owned(),
+            )),
         }
     }
 
     fn server_name(&self) -> Result<ServerName<'static>, BoxError> {
         let name = match &self.trust {
             Trust::Mesh(_) => self.upstream.service.as_str(),
-            Trust::Public(_) => self
+            Trust::Public(_) | Trust::Sidecar => self
                 .upstream
                 .address
                 .rsplit_once(':')
@@ -205,7 +220,7 @@ impl ServerCertVerifier for ServiceVerifier {
 }
 
 /// An open connection. A type of its own only because the pool asks what it is connected to.
-pub(super) struct Stream(TokioIo<TlsStream<TcpStream>>);
+pub(super) struct Stream(TokioIo<Either<TlsStream<TcpStream>, TcpStream>>);
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {

@@ -6,14 +6,13 @@
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::{CONNECT_TIMEOUT, Connections};
+use super::{CONNECT_TIMEOUT, Connections, HTTP2_PING_INTERVAL};
 use crate::client::connect::Connector;
 
 /// Streams on one connection: what our servers let it carry at a time.
@@ -22,8 +21,6 @@ const STREAMS_EACH: usize = 100;
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// And a connection: room for all of its streams, so that the slow ones do not stop the others.
 const CONNECTION_WINDOW: u32 = STREAMS_EACH as u32 * STREAM_WINDOW;
-/// How often a silent server is asked whether it still lives.
-const PING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Connections to one service, each with its streams.
 #[derive(Default)]
@@ -72,7 +69,7 @@ fn connect(connector: Connector) -> Connections {
         .pool_idle_timeout(None)
         .http2_initial_stream_window_size(STREAM_WINDOW)
         .http2_initial_connection_window_size(CONNECTION_WINDOW)
-        .http2_keep_alive_interval(PING_INTERVAL)
+        .http2_keep_alive_interval(HTTP2_PING_INTERVAL)
         .http2_keep_alive_timeout(CONNECT_TIMEOUT)
         .build(connector.over_http2())
 }

@@ -1,6 +1,7 @@
 //! Calls have an end, say what became of them, and carry the deadline along.
 
 use std::collections::HashSet;
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -86,6 +87,24 @@ async fn a_body_that_stalls_is_a_timeout_too_unless_it_is_a_stream() {
         tokio::time::timeout(SHORT, live.body_mut().frame()).await.is_err(),
         "still open"
     );
+}
+
+#[tokio::test]
+async fn calls_share_connections_over_http2_where_that_is_wanted() {
+    let telling = |Extension(RemoteAddr(from)): Extension<RemoteAddr>, version: http::Version| async move {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        format!("{version:?} {from}")
+    };
+    let (_server, client, upstream) = start(Router::new().route("/", get(telling))).await;
+    // More than they carry at a time waits its turn.
+    for (connections, calls) in [(1, 110), (3, 6)] {
+        let client = client.clone().over_http2(NonZeroUsize::new(connections).unwrap());
+        let calls = (0..calls).map(|_| client.request(&upstream, get_request("/")));
+        let answers = futures::future::try_join_all(calls).await.unwrap();
+        let from: HashSet<_> = answers.iter().map(http::Response::body).collect();
+        assert_eq!(from.len(), connections);
+        assert!(from.iter().all(|from| from.starts_with(b"HTTP/2.0 ")));
+    }
 }
 
 #[tokio::test]
@@ -180,6 +199,11 @@ async fn what_may_be_sent_again_is_a_tenth_of_the_calls_and_a_few() {
 async fn a_restarted_service_is_reached_again() {
     let site = Site::new();
     let client = site.mesh("gateway").client();
+    restarted(&site, client.clone()).await;
+    restarted(&site, client.over_http2(NonZeroUsize::MIN)).await;
+}
+
+async fn restarted(site: &Site, client: Client) {
     let router = || Router::new().route("/", get(|| async { "1" }));
     let first = serve(site.mesh("order-master").server(), router()).await;
     let upstream = first.as_service("order-master");

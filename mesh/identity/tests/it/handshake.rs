@@ -152,7 +152,7 @@ async fn a_bundle_of_another_service_does_not_load() {
 #[tokio::test]
 async fn a_public_port_asks_nobody_for_a_certificate() {
     let site = Site::new();
-    let server = serve(site.mesh("gateway").public(), routes()).await;
+    let server = serve(mesh_identity::mesh::public(&site.bundle("gateway")).unwrap(), routes()).await;
     let client = mesh_identity::Client::public(site.authority.cert_pem().as_bytes()).unwrap();
     let peer: String = client.get_json(&server.as_service("gateway"), "/peer").await.unwrap();
     assert_eq!(peer, "unknown (no certificate)");
@@ -167,7 +167,7 @@ async fn a_public_port_asks_nobody_for_a_certificate() {
 #[tokio::test]
 async fn http2_is_spoken_to_those_who_ask_for_it() {
     let site = Site::new();
-    let server = serve(site.mesh("gateway").public(), routes()).await;
+    let server = serve(mesh_identity::mesh::public(&site.bundle("gateway")).unwrap(), routes()).await;
     let mut config = config_builder(&site).with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec()];
     let stream = TcpStream::connect(server.address).await.unwrap();

@@ -5,4 +5,5 @@ mod client;
 mod handshake;
 mod jwt;
 mod reload;
+mod sidecar;
 mod site;

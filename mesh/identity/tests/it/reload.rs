@@ -107,7 +107,7 @@ async fn a_client_shows_its_new_certificate() {
 async fn a_client_of_a_public_door_follows_its_roots_and_sees_what_is_shown() {
     let site = Site::new();
     let bundle = site.bundle("gateway");
-    let server = serve(Mesh::load(&bundle, "gateway").unwrap().public(), routes()).await;
+    let server = serve(mesh_identity::mesh::public(&bundle).unwrap(), routes()).await;
     let upstream = server.as_service("gateway");
     let next = Authority::create(&site.dir.path().join("next-ca")).unwrap();
     let roots = site.dir.path().join("roots");

@@ -1,6 +1,6 @@
 //! Everything wrong is said at once; nothing secret is said at all.
 
-use mesh_runtime::process::{self, Common};
+use mesh_runtime::process::{self, Common, MeshTls};
 use mesh_runtime::settings::{ConfigErrors, Settings};
 
 #[test]
@@ -53,6 +53,35 @@ fn good_settings_are_used_and_the_rest_has_its_default() {
     assert_eq!(common.mesh_listen.port(), 1);
     assert_eq!(common.region, "local", "empty counts as unset");
     assert!((common.clock.rate() - 20.0).abs() < f64::EPSILON);
+}
+
+#[test]
+fn behind_a_sidecar_no_certificates_are_needed_and_nobody_else_gets_in() {
+    let common = |listen, tls| {
+        let given = [
+            ("TIFFIN_MESH_LISTEN", listen),
+            ("TIFFIN_ADMIN_LISTEN", "0.0.0.0:2"),
+            ("TIFFIN_TLS", tls),
+            ("TIFFIN_CLOCK_RATE", "0.5"),
+        ];
+        let mut settings = Settings::of("order-master", given);
+        let tls = Common::from_settings(&mut settings).tls;
+        let ConfigErrors(errors) = settings.finish().unwrap_err();
+        let names: Vec<_> = errors.iter().map(|error| error.name).collect();
+        (tls, names)
+    };
+    for loopback in ["127.0.0.1:1", "[::1]:1"] {
+        assert_eq!(
+            common(loopback, "sidecar"),
+            (MeshTls::Sidecar, vec!["TIFFIN_CLOCK_RATE"])
+        );
+    }
+    for reachable in ["0.0.0.0:1", "[::]:1", "10.1.2.3:1"] {
+        let (_, names) = common(reachable, "sidecar");
+        assert_eq!(names, ["TIFFIN_MESH_LISTEN", "TIFFIN_CLOCK_RATE"], "{reachable}");
+    }
+    let (_, names) = common("0.0.0.0:1", "off");
+    assert_eq!(names, ["TIFFIN_TLS", "TIFFIN_TLS_DIR", "TIFFIN_CLOCK_RATE"]);
 }
 
 #[test]

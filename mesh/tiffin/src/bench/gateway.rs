@@ -1,10 +1,13 @@
 //! What the gateway costs: one order read through it, through Envoy in its place, and from order-info directly, by peers
 //! with certificates on both sides, each with every token verified and with tokens that were verified before.
 //!
-//! All three are asked over HTTP/1.1. Envoy asks order-info over HTTP/2, our gateway over HTTP/1.1, which the rows say.
+//! All three are asked over HTTP/1.1. Gateway and Envoy ask order-info over HTTP/1.1 both, then over HTTP/2 both: our gateway
+//! is set to the first as it comes, Envoy's clients mostly to the second.
 
 mod envoy;
+mod second;
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,15 +35,40 @@ use super::seen::Watch;
 use super::shop::{Plan, Shop};
 use crate::say::Steps;
 use envoy::Envoy;
+use second::Second;
 
 /// What the project promises: what the gateway adds at half load.
 const ADDED_P99_MS_MAX: f64 = 1.0;
 
-/// Each asks order-info in the way that it does in production: neither is slowed down for the other's sake.
-const ENVOY: &str = "Envoy, by HTTP/2 to order-info";
+/// How order-info is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+impl Protocol {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Http1 => "HTTP/1.1 to order-info",
+            Self::Http2 => "HTTP/2 to order-info",
+        }
+    }
+
+    /// Its options in Envoy's words, and its name in a handshake.
+    fn of_envoy(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Http1 => ("http_protocol_options", "http/1.1"),
+            Self::Http2 => ("http2_protocol_options", "h2"),
+        }
+    }
+}
 
 /// Callers who ask again when they are answered.
 const CALLERS: usize = 32;
+
+/// A hundred calls share one, and a gateway has 256 in flight to a service at most.
+const HTTP2_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(3).expect("it is not zero");
 
 /// People who read their order.
 const CUSTOMERS: usize = 50;
@@ -54,8 +82,8 @@ Examples:
   tiffin bench gateway --seconds 10 --json
 
 Both are asked over HTTP/1.1 with certificates on both sides, at the same rate, one after the other.
-The gateway asks order-info over HTTP/1.1 and Envoy over HTTP/2, each as it does in production; so
-the rows compare two ways of doing the job, and not two programs that speak the same protocol.";
+Both ask order-info over HTTP/1.1, as the gateway does unless TIFFIN_HTTP2_CONNECTIONS says otherwise,
+and then both over HTTP/2, which the gateway does in a second process.";
 
 /// How to measure.
 #[derive(Debug, clap::Args)]
@@ -108,17 +136,32 @@ async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Ro
     let ingress = client(running, COMMAND_LINE)?;
     let span = Duration::from_secs(args.seconds);
     let mut rows = Vec::new();
-    for is_cached in [true, false] {
-        let mode = if is_cached {
+    for (is_cached, protocol) in [true, false]
+        .into_iter()
+        .flat_map(|is_cached| [Protocol::Http1, Protocol::Http2].map(|protocol| (is_cached, protocol)))
+    {
+        let known = if is_cached {
             "tokens known"
         } else {
             "every token verified"
         };
+        let mode = format!("{known}, {}", protocol.name());
         steps.step(&format!("signing tokens: {mode}"));
         let tokens = tokens(&people, &ready, if is_cached { CUSTOMERS } else { TOKENS });
-        let stand_in = Envoy::start(running, &people.jwks(), is_cached, steps).await?;
+        let stand_in = Envoy::start(running, &people.jwks(), is_cached, protocol, steps).await?;
+        let direct = client(running, "gateway")?;
+        let (second, direct) = match protocol {
+            Protocol::Http1 => (None, direct),
+            Protocol::Http2 => (
+                Some(Second::start(running).await?),
+                direct.over_http2(HTTP2_CONNECTIONS),
+            ),
+        };
+        let gateway = match &second {
+            Some(second) => second.process.clone(),
+            None => running.process("gateway")?,
+        };
         let through = |name: &str, address: String| read(&ingress, Upstream::new(name, address), &orders, &tokens);
-        let gateway = running.process("gateway")?;
         let order_info = running.process("order-info")?;
         let ways = [
             Way {
@@ -131,7 +174,7 @@ async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Ro
                 process: Some(stand_in.process.clone()),
             },
             Way {
-                call: directly(&client(running, "gateway")?, &order_info, &ready, &orders),
+                call: directly(&direct, &order_info, &ready, &orders),
                 process: None,
             },
         ];
@@ -148,7 +191,7 @@ async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Ro
             speeds.push(at_rate(way, per_s, half, span).await?);
         }
         let [ours, envoys, direct] = speeds.try_into().ok().context("three ways")?;
-        rows.extend(rows_of(mode, half, &ours, &envoys, &direct));
+        rows.extend(rows_of(&mode, half, &ours, &envoys, &direct));
     }
     Ok(rows)
 }
@@ -234,7 +277,8 @@ fn rows_of(mode: &str, half: f64, ours: &Speed, envoys: &Speed, direct: &Speed) 
     let row = |what: String, unit, value| Row::new("gateway", what, unit, value);
     let added = |speed: &Speed, part: f64| speed.latency.ms(part) - direct.latency.ms(part);
     let added_row = |name: &str, part: f64| {
-        row(format!("added at {half:.0}/s, {name}, {mode}"), "ms", added(ours, part)).beside(ENVOY, added(envoys, part))
+        row(format!("added at {half:.0}/s, {name}, {mode}"), "ms", added(ours, part))
+            .beside("Envoy", added(envoys, part))
     };
     vec![
         row(
@@ -242,12 +286,12 @@ fn rows_of(mode: &str, half: f64, ours: &Speed, envoys: &Speed, direct: &Speed) 
             "requests",
             ours.refused as f64,
         )
-        .beside(ENVOY, envoys.refused as f64)
+        .beside("Envoy", envoys.refused as f64)
         .at_most(0.0),
-        row(format!("from {CALLERS} callers, {mode}"), "1/s", ours.per_s).beside(ENVOY, envoys.per_s),
+        row(format!("from {CALLERS} callers, {mode}"), "1/s", ours.per_s).beside("Envoy", envoys.per_s),
         row(format!("from {CALLERS} callers, {mode}"), "1/s", ours.per_s).beside("order-info directly", direct.per_s),
         row(format!("processor for each at {half:.0}/s, {mode}"), "µs", ours.cpu_us)
-            .beside(ENVOY, envoys.cpu_us)
+            .beside("Envoy", envoys.cpu_us)
             .ratio_at_most(1.0),
         added_row("p50", 0.5),
         added_row("p99", 0.99).at_most(ADDED_P99_MS_MAX.min(added(envoys, 0.99).max(0.0))),

@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Child;
 
+use super::Protocol;
 use crate::say::Steps;
 
 const CONFIG: &str = include_str!("envoy.yaml");
@@ -34,7 +35,13 @@ pub(super) struct Envoy {
 
 impl Envoy {
     /// Installs it if it is missing. One worker, as our gateway has one thread.
-    pub(super) async fn start(running: &Running, jwks: &Value, has_cache: bool, steps: &Steps) -> Result<Self> {
+    pub(super) async fn start(
+        running: &Running,
+        jwks: &Value,
+        has_cache: bool,
+        upstream: Protocol,
+        steps: &Steps,
+    ) -> Result<Self> {
         let sink = steps.sink();
         let program = tokio::task::spawn_blocking(move || Machine::this().envoy(&sink)).await??;
         let folder = running.data_dir().join("bench-envoy");
@@ -49,6 +56,8 @@ impl Envoy {
                 "upstream_port",
                 running.process("order-info")?.address.port().to_string(),
             ),
+            ("upstream_http", upstream.of_envoy().0.to_owned()),
+            ("upstream_alpn", upstream.of_envoy().1.to_owned()),
             ("certs", running.certificates("gateway").display().to_string()),
             ("jwks", keys.display().to_string()),
             ("cache", if has_cache { CACHE } else { "" }.to_owned()),
