@@ -23,11 +23,11 @@ type Verdict = Result<(), AppendError>;
 const BATCH_MAX: usize = 128;
 
 /// Batches come this far apart under load. A commit costs Postgres about half a millisecond of
-/// a core whatever is in it, and a person does not notice eight.
+/// a core whatever is in it, and a person does not notice twelve.
 const BATCH_PERIOD: Duration = Duration::from_millis(12);
 
 /// A batch of reactions alone comes later: nobody waits for its answer, and whoever looks does not
-/// notice twenty either. It goes with the next command if one comes sooner.
+/// notice thirty either. It goes with the next command if one comes sooner.
 const REACTION_PERIOD: Duration = Duration::from_millis(30);
 
 /// So many requests are worth a commit of their own: they do not wait for the period to end.

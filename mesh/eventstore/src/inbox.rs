@@ -29,7 +29,7 @@ mod audit;
 const CONCURRENT_STREAMS: usize = 32;
 
 /// Batches of one context come this far apart under load. Each costs a look at the marks and a
-/// commit of its own, and a reaction that is twenty milliseconds late is in time for a person.
+/// commit of its own, and a reaction that is thirty milliseconds late is in time for a person.
 const BATCH_PERIOD: Duration = Duration::from_millis(30);
 
 /// Events fetched at once to fill a gap.
