@@ -136,6 +136,10 @@ impl Names {
     pub fn event_subject(&self, context: Context, stream: &str) -> String {
         subject::event(&self.prefix, &self.region, context, subject::shard(stream))
     }
+
+    pub fn batch_subject(&self, context: Context) -> String {
+        subject::batch(&self.prefix, &self.region, context)
+    }
 }
 
 impl Bus {

@@ -21,8 +21,8 @@ pub use dead_letter::{DeadLetter, Poisoned};
 pub use health::Health;
 pub use jobs::{Job, NewJob, Work};
 pub use publish::{PublishError, Published, Publishing};
-pub use streams::{StreamInfo, StreamsError};
-pub use wire::{Malformed, decode, encode};
+pub use streams::{Kept, StreamInfo, StreamsError};
+pub use wire::{Malformed, batches, decode, encode, message_id};
 
 /// The cause inside a typed error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

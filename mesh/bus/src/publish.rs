@@ -1,8 +1,9 @@
-//! Sending an event, and learning that the broker has it.
+//! Sending events, and learning that the broker has them.
 //!
 //! Knows no outbox: the relay decides what to send, in which order and how often.
 
 use std::future::IntoFuture;
+use std::slice;
 
 use async_nats::jetstream::context::PublishAckFuture;
 use futures::FutureExt as _;
@@ -63,13 +64,25 @@ impl IntoFuture for Publishing {
 }
 
 impl Bus {
-    /// Sends an event. Calls one after another arrive in their order on this connection, so a
-    /// window may be open; only the awaited answer says that the broker has it.
+    /// Sends an event, as a message of its own.
     pub async fn publish(&self, envelope: &Envelope) -> Result<Publishing, PublishError> {
-        let context =
-            Context::of_stream(&envelope.stream).ok_or_else(|| PublishError::NoContext(envelope.stream.clone()))?;
-        let (headers, body) = wire::encode(envelope);
-        let subject = self.names.event_subject(context, &envelope.stream);
+        self.publish_batch(slice::from_ref(envelope)).await
+    }
+
+    /// Sends events of one context as one message, as [`batches`](crate::batches) cuts them. Calls one after another
+    /// arrive in their order on this connection, so a window may be open; only the awaited answer says that the broker
+    /// has them.
+    ///
+    /// # Panics
+    /// Without an event.
+    pub async fn publish_batch(&self, events: &[Envelope]) -> Result<Publishing, PublishError> {
+        let stream = &events.first().expect("a message has an event").stream;
+        let context = Context::of_stream(stream).ok_or_else(|| PublishError::NoContext(stream.clone()))?;
+        let subject = match events.len() {
+            1 => self.names.event_subject(context, stream),
+            _ => self.names.batch_subject(context),
+        };
+        let (headers, body) = wire::encode(events);
         let ack = self.jetstream.publish_with_headers(subject, headers, body).await?;
         Ok(Publishing(ack))
     }

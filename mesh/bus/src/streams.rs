@@ -5,13 +5,17 @@
 
 use std::time::Duration;
 
+use async_nats::HeaderMap;
+use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamError, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RawMessageErrorKind, RetentionPolicy, StorageType};
+use bytes::Bytes;
 use jiff::Timestamp;
+use mesh_contracts::envelope::Envelope;
 use mesh_contracts::subject::{self, Context};
 use uuid::Uuid;
 
-use crate::{BoxError, Bus};
+use crate::{BoxError, Bus, Malformed, wire};
 
 /// Events stay on the bus for a week; whoever was away longer catches up from the feeds.
 pub(crate) const EVENT_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -58,6 +62,25 @@ pub struct StreamInfo {
     pub messages: u64,
 }
 
+/// A message that the broker keeps.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Kept {
+    /// Its [`message_id`](crate::message_id); `None` if it is none of ours.
+    pub fn id(&self) -> Option<Uuid> {
+        self.headers.get(NATS_MESSAGE_ID)?.as_str().parse().ok()
+    }
+
+    /// What it carries.
+    pub fn events(&self) -> Vec<Result<Envelope, Malformed>> {
+        wire::decode(&self.headers, &self.body)
+    }
+}
+
 impl Bus {
     /// Makes the streams of `contexts` and the one for dead letters where they are missing,
     /// reads them back and compares. Waits up to 30 s for the broker.
@@ -90,19 +113,18 @@ impl Bus {
         }))
     }
 
-    /// The id of the event that the broker keeps at a sequence number of a context's stream;
-    /// `None` if it keeps nothing there.
-    pub async fn message_at(&self, context: Context, sequence: u64) -> Result<Option<Uuid>, StreamsError> {
+    /// The message that the broker keeps at a sequence number of a context's stream; `None` if it keeps nothing there.
+    pub async fn message_at(&self, context: Context, sequence: u64) -> Result<Option<Kept>, StreamsError> {
         let stream = match self.jetstream.get_stream_no_info(self.names.stream(context)).await {
             Ok(stream) => stream,
             Err(err) if is_missing(&err) => return Ok(None),
             Err(err) => return Err(unavailable(err)),
         };
         match stream.get_raw_message(sequence).await {
-            Ok(message) => Ok(message
-                .headers
-                .get(async_nats::header::NATS_MESSAGE_ID)
-                .and_then(|id| id.as_str().parse().ok())),
+            Ok(message) => Ok(Some(Kept {
+                headers: message.headers,
+                body: message.payload,
+            })),
             Err(err) if err.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
             Err(err) if says_stream_missing(&err) => Ok(None),
             Err(err) => Err(unavailable(err)),

@@ -129,6 +129,11 @@ pub fn event(prefix: &str, region: &str, context: Context, shard: u8) -> String 
     format!("{prefix}ev.{region}.{}.{shard}", context.as_str())
 }
 
+/// `ev.<region>.<context>.batch`, after the prefix: messages with several events, of whatever shards.
+pub fn batch(prefix: &str, region: &str, context: Context) -> String {
+    format!("{prefix}ev.{region}.{}.batch", context.as_str())
+}
+
 /// Every subject of a context in a region.
 pub fn events(prefix: &str, region: &str, context: Context) -> String {
     format!("{prefix}ev.{region}.{}.*", context.as_str())

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use jiff::Timestamp;
-use mesh_bus::{Bus, PublishError, Published};
+use mesh_bus::{Bus, PublishError, Published, batches, message_id};
 use mesh_contracts::envelope::Envelope;
 use mesh_contracts::subject::Context;
 use mesh_runtime::{Pace, Shutdown, failpoint};
@@ -91,7 +91,8 @@ struct Checkpoint {
     id: i64,
     position: u64,
     js_seq: u64,
-    event_id: Uuid,
+    /// The column calls it `event_id`, which it is for an event that travels alone.
+    message_id: Uuid,
     started: Instant,
     events: usize,
 }
@@ -111,7 +112,7 @@ struct Moved {
     id: i64,
     position: u64,
     js_seq: u64,
-    event_id: Uuid,
+    message_id: Uuid,
     at: SqlTime,
 }
 
@@ -211,10 +212,9 @@ impl Relay<'_> {
         if window.is_empty() {
             return Ok(Round::Idle);
         }
-        let acks = self.publish(&window).await;
         let mut settled = Settled::new(self.checkpoint.as_ref());
-        for (event, ack) in window.iter().zip(acks) {
-            settled.note(event, ack);
+        for (batch, ack) in self.publish(&window).await {
+            settled.note(batch, ack);
         }
         let is_last = window.len() < WINDOW;
         self.settle(&settled, &window, is_last, read_at).await?;
@@ -252,7 +252,7 @@ impl Relay<'_> {
         .bind(moved.map(|moved| moved.id))
         .bind(moved.map(|moved| signed(moved.position)))
         .bind(moved.map(|moved| signed(moved.js_seq)))
-        .bind(moved.map(|moved| moved.event_id))
+        .bind(moved.map(|moved| moved.message_id))
         .bind(moved.map(|moved| moved.at))
         .bind(WINDOW as i64)
         .fetch_all(&mut self.connection)
@@ -265,16 +265,16 @@ impl Relay<'_> {
         Ok((read_at, window))
     }
 
-    /// Sends all in order, then awaits all answers.
-    async fn publish(&self, window: &[Envelope]) -> Vec<Result<Published, PublishError>> {
-        let mut sent = Vec::with_capacity(window.len());
-        for event in window {
+    /// Sends all in order, as few messages, then awaits all answers.
+    async fn publish<'w>(&self, window: &'w [Envelope]) -> Vec<(&'w [Envelope], Result<Published, PublishError>)> {
+        let mut sent = Vec::new();
+        for batch in batches(window) {
             failpoint::reach(failpoint::PUBLISH_BEFORE);
-            sent.push(self.bus.publish(event).await);
+            sent.push((batch, self.bus.publish_batch(batch).await));
         }
-        let acks = join_all(sent.into_iter().map(async |sent| match sent {
-            Ok(publishing) => publishing.await,
-            Err(err) => Err(err),
+        let acks = join_all(sent.into_iter().map(async |(batch, sent)| match sent {
+            Ok(publishing) => (batch, publishing.await),
+            Err(err) => (batch, Err(err)),
         }))
         .await;
         failpoint::reach(failpoint::PUBLISH_AFTER);
@@ -290,7 +290,7 @@ impl Relay<'_> {
         read_at: SqlTime,
     ) -> Result<(), sqlx::Error> {
         metrics::counter!("relay_published_total").increment(settled.acked.len() as u64);
-        let Some((js_seq, event_id)) = settled.newest.filter(|_| !settled.is_other_stream) else {
+        let Some((js_seq, message_id)) = settled.newest.filter(|_| !settled.is_other_stream) else {
             self.acked.positions.clone_from(&settled.acked);
             return Ok(());
         };
@@ -311,20 +311,20 @@ impl Relay<'_> {
                         id: current.id,
                         position,
                         js_seq,
-                        event_id,
+                        message_id,
                         at: read_at,
                     }),
                 };
                 Checkpoint {
                     position,
                     js_seq,
-                    event_id,
+                    message_id,
                     events: current.events + settled.acked.len(),
                     ..current
                 }
             }
             None => {
-                self.add_checkpoint(settled, position, js_seq, event_id, read_at)
+                self.add_checkpoint(settled, position, js_seq, message_id, read_at)
                     .await?
             }
         };
@@ -337,7 +337,7 @@ impl Relay<'_> {
         settled: &Settled,
         position: u64,
         js_seq: u64,
-        event_id: Uuid,
+        message_id: Uuid,
         read_at: SqlTime,
     ) -> Result<Checkpoint, sqlx::Error> {
         let id = sqlx::query_scalar(
@@ -349,7 +349,7 @@ impl Relay<'_> {
         .bind(self.context.as_str())
         .bind(signed(position))
         .bind(signed(js_seq))
-        .bind(event_id)
+        .bind(message_id)
         .bind(read_at)
         .bind(SqlTime(self.stream_created))
         .fetch_one(&mut self.connection)
@@ -358,7 +358,7 @@ impl Relay<'_> {
             id,
             position,
             js_seq,
-            event_id,
+            message_id,
             started: Instant::now(),
             events: settled.acked.len(),
         })
@@ -402,7 +402,7 @@ impl Settled {
     fn new(checkpoint: Option<&Checkpoint>) -> Self {
         Self {
             acked: Vec::new(),
-            newest: checkpoint.map(|known| (known.js_seq, known.event_id)),
+            newest: checkpoint.map(|known| (known.js_seq, known.message_id)),
             first_failed: None,
             failure: None,
             is_other_stream: false,
@@ -410,17 +410,17 @@ impl Settled {
         }
     }
 
-    fn note(&mut self, event: &Envelope, ack: Result<Published, PublishError>) {
+    fn note(&mut self, batch: &[Envelope], ack: Result<Published, PublishError>) {
         match ack {
             Ok(published) => {
-                self.acked.push(signed(event.position));
+                self.acked.extend(batch.iter().map(|event| signed(event.position)));
                 self.is_other_stream |= !published.duplicate && published.sequence <= self.known_seq;
                 if self.newest.is_none_or(|(seq, _)| published.sequence > seq) {
-                    self.newest = Some((published.sequence, event.event_id));
+                    self.newest = Some((published.sequence, message_id(batch)));
                 }
             }
             Err(err) => {
-                self.first_failed.get_or_insert(event.position);
+                self.first_failed.get_or_insert(batch[0].position);
                 self.failure.get_or_insert(err.into());
             }
         }
@@ -432,7 +432,7 @@ fn checkpoint_of(row: &PgRow) -> Result<Checkpoint, sqlx::Error> {
         id: row.try_get("id")?,
         position: unsigned(row.try_get("position")?),
         js_seq: unsigned(row.try_get("js_seq")?),
-        event_id: row.try_get("event_id")?,
+        message_id: row.try_get("event_id")?,
         started: Instant::now(),
         // The next window starts a new one, so that this one stays to step back to.
         events: CHECKPOINT_EVENTS,

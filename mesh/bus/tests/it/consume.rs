@@ -92,6 +92,60 @@ async fn events_of_other_streams_are_acknowledged_unread() {
 }
 
 #[tokio::test]
+async fn a_batch_is_handed_over_in_portions_and_acknowledged_when_its_last_event_is_done() {
+    let stage = Stage::new();
+    let bus = order_bus(&stage).await;
+    let events: Vec<_> = (1..=30).map(|version| event(&stream(1), version)).collect();
+    bus.publish_batch(&events).await.unwrap().await.unwrap();
+    let notes = Notes::default();
+    let noted = notes.clone();
+    let tries = Arc::new(AtomicUsize::new(0));
+    let count = tries.clone();
+    let subscription = Subscription::new(Context::Order, DURABLE).batch_max(8);
+    let mut drained = subscription.drained();
+    let shutdown = Shutdown::new();
+    let consuming = bus.consume(subscription, shutdown.clone(), |batch| {
+        assert!(batch.len() <= 8);
+        let judge = |event: &Envelope| {
+            if event.version == 30 && count.fetch_add(1, Ordering::SeqCst) < 3 {
+                return Verdict::Later("away".into());
+            }
+            noted.note(event);
+            Verdict::Done
+        };
+        let verdicts = batch.iter().map(judge).collect();
+        async move { verdicts }
+    });
+    let watching = async {
+        drained.wait_for(|drained| *drained).await.unwrap();
+        shutdown.trigger();
+    };
+    tokio::join!(consuming, watching);
+    assert_eq!(tries.load(Ordering::SeqCst), 4);
+    assert_eq!(notes.of(&stream(1)), (1..=30).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn of_a_batch_only_what_is_of_the_wanted_streams_is_handed_over() {
+    let stage = Stage::new();
+    let bus = order_bus(&stage).await;
+    let others = [event("ord_b1", 1), event("ord_b1", 2)];
+    bus.publish_batch(&others).await.unwrap().await.unwrap();
+    let mixed = [event("ord_b1", 3), event("ord_a1", 1), event("ord_b1", 4)];
+    bus.publish_batch(&mixed).await.unwrap().await.unwrap();
+    let notes = Notes::default();
+    let noted = notes.clone();
+    let subscription = Subscription::new(Context::Order, DURABLE).only_streams_of("ord_a");
+    let mut drained = subscription.drained();
+    let _consumer = consume(&bus, subscription, move |event| {
+        noted.note(event);
+        Verdict::Done
+    });
+    drained.wait_for(|drained| *drained).await.unwrap();
+    assert_eq!(notes.all(), [("ord_a1".to_owned(), 1)]);
+}
+
+#[tokio::test]
 async fn an_unknown_consumer_has_no_state() {
     let stage = Stage::new();
     let bus = order_bus(&stage).await;

@@ -96,6 +96,56 @@ async fn only_the_first_failing_event_of_a_stream_is_buried() {
 }
 
 #[tokio::test]
+async fn poison_in_a_batch_takes_none_of_the_others_with_it() {
+    let stage = Stage::new();
+    let bus = order_bus(&stage).await;
+    let events: Vec<_> = (1..=5).map(|number| event(&stream(number), 1)).collect();
+    bus.publish_batch(&events).await.unwrap().await.unwrap();
+    let notes = Notes::default();
+    let noted = notes.clone();
+    let _consumer = consume(&bus, Subscription::new(Context::Order, DURABLE), move |event| {
+        if event.stream == stream(3) {
+            return Verdict::Poison("unknown shape".into());
+        }
+        noted.note(event);
+        Verdict::Done
+    });
+    eventually("the others are handled", || notes.has(stream(5), 1)).await;
+    stage.settled().await;
+    let [(letter, _)] = letters(&stage).await.try_into().expect("one letter");
+    assert_eq!(letter.event_id, Some(events[2].event_id.to_string()));
+    assert_eq!(notes.all().len(), 4);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_of_a_batch_is_buried_and_the_rest_is_handled() {
+    let stage = Stage::new();
+    let bus = order_bus(&stage).await;
+    let events: Vec<_> = (1..=3).map(|number| event(&stream(number), 1)).collect();
+    let (headers, body) = mesh_bus::encode(&events);
+    let mut batch: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();
+    batch[1]["time"] = "yesterday".into();
+    let subject = format!("{}ev.local.ORDER.batch", stage.bus_prefix());
+    let body = serde_json::to_vec(&batch).unwrap().into();
+    let sent = bus.jetstream().publish_with_headers(subject, headers, body).await;
+    sent.unwrap().await.unwrap();
+    let notes = Notes::default();
+    let noted = notes.clone();
+    let _consumer = consume(&bus, Subscription::new(Context::Order, DURABLE), move |event| {
+        noted.note(event);
+        Verdict::Done
+    });
+    eventually("the last is handled", || notes.has(stream(3), 1)).await;
+    stage.settled().await;
+    let [(letter, _)] = letters(&stage).await.try_into().expect("one letter");
+    assert_eq!(
+        (letter.stream, letter.error.as_str()),
+        (Some(stream(2)), "message has no readable body")
+    );
+    assert_eq!(notes.all().len(), 2);
+}
+
+#[tokio::test]
 async fn a_panicking_handler_loses_only_the_event_it_panics_on() {
     let stage = Stage::new();
     let bus = order_bus(&stage).await;

@@ -1,5 +1,6 @@
 use async_nats::jetstream;
-use mesh_bus::{Bus, StreamsError};
+use mesh_bus::{Bus, Published, StreamsError, message_id};
+use mesh_contracts::envelope::Envelope;
 use mesh_contracts::subject::Context;
 use mesh_testkit::Stage;
 
@@ -48,10 +49,36 @@ async fn an_event_published_twice_is_kept_once_and_found_by_its_sequence() {
     let second = bus.publish(&event).await.unwrap().await.unwrap();
     assert!(!first.duplicate && second.duplicate);
     assert_eq!(first.sequence, second.sequence);
-    let kept = bus.message_at(Context::Order, first.sequence).await.unwrap();
-    assert_eq!(kept, Some(event.event_id));
-    assert_eq!(bus.message_at(Context::Order, 99).await.unwrap(), None);
-    assert_eq!(bus.message_at(Context::Basket, 1).await.unwrap(), None);
+    let kept = bus.message_at(Context::Order, first.sequence).await.unwrap().unwrap();
+    assert_eq!(kept.id(), Some(event.event_id));
+    assert_eq!(kept.events().pop().unwrap().unwrap(), event);
+    assert!(bus.message_at(Context::Order, 99).await.unwrap().is_none());
+    assert!(bus.message_at(Context::Basket, 1).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn of_batches_only_the_very_same_is_a_repeat() {
+    let stage = Stage::new();
+    let bus = Bus::connect(stage.bus("order-master")).await.unwrap();
+    bus.ensure_streams(&[Context::Order]).await.unwrap();
+    let events: Vec<_> = (1..=3).map(|version| event(&stream(1), version)).collect();
+    let send = async |batch: &[Envelope]| bus.publish_batch(batch).await.unwrap().await.unwrap();
+    let first = send(&events[..2]).await;
+    assert_eq!(
+        send(&events[..2]).await,
+        Published {
+            duplicate: true,
+            ..first
+        }
+    );
+    // A relay that comes back cuts otherwise, and what is new among what is old must not be dropped with it.
+    for other in [&events[..], &events[..1], &events[1..2], &events[1..]] {
+        assert!(!send(other).await.duplicate);
+    }
+    let kept = bus.message_at(Context::Order, first.sequence).await.unwrap().unwrap();
+    assert_eq!(kept.id(), Some(message_id(&events[..2])));
+    let kept: Vec<_> = kept.events().into_iter().map(Result::unwrap).collect();
+    assert_eq!(kept, events[..2]);
 }
 
 #[tokio::test]

@@ -69,7 +69,7 @@ impl Relay<'_> {
             before = oldest.id;
             for candidate in candidates {
                 match self.bus.message_at(self.context, candidate.js_seq).await {
-                    Ok(Some(event_id)) if event_id == candidate.event_id => {
+                    Ok(Some(kept)) if kept.id() == Some(candidate.message_id) => {
                         return Ok(Ok(Some(candidate)));
                     }
                     Ok(_) => {}
