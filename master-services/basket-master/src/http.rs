@@ -1,5 +1,7 @@
 //! What customers do to their baskets and payments, the gateway's checkout, and the provider's webhooks.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -38,7 +40,7 @@ const TOKEN_CHARS_MAX: usize = 200;
 const STRIPE_SIGNATURE: HeaderName = HeaderName::from_static("stripe-signature");
 
 /// Everything this service answers.
-pub fn router(app: App) -> Router {
+pub fn router(app: Arc<App>) -> Router {
     let feed = feed::routes(app.store().clone()).layer(peer::allow(READERS));
     let commands = Router::new()
         .route("/basket/lines/{product}", put(set_line).delete(remove_line))
@@ -51,7 +53,7 @@ pub fn router(app: App) -> Router {
 }
 
 async fn set_line(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     if_match: IfMatch,
     Path(product): Path<ProductId>,
@@ -82,7 +84,7 @@ async fn set_line(
 }
 
 async fn remove_line(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     if_match: IfMatch,
     Path(product): Path<ProductId>,
@@ -94,7 +96,7 @@ async fn remove_line(
 
 /// Repeatable by order and body, without a header: the gateway derives the order's id from the customer's key.
 async fn checkout(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     Path(customer): Path<UserId>,
     Json(asked): Json<api::Checkout>,
@@ -122,7 +124,7 @@ async fn checkout(
 }
 
 async fn pay_again(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     key: IdempotencyKey,
     OriginalUri(uri): OriginalUri,
@@ -146,7 +148,7 @@ async fn pay_again(
 
 /// Answers 200 to whatever is the provider's, known call or not, so that it is not sent again.
 async fn webhook(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {

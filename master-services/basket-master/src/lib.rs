@@ -19,6 +19,8 @@ pub mod store;
 
 pub mod config;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use mesh_bus::Bus;
 use mesh_bus::feed::Feeds;
@@ -124,7 +126,6 @@ fn receipt(id: &str, status: &str) -> Value {
 }
 
 /// What handlers, reactions and timers share.
-#[derive(Clone)]
 pub struct App {
     pub baskets: Streams<Baskets>,
     pub payments: Streams<Payments>,
@@ -171,7 +172,7 @@ impl App {
 }
 
 /// Everything that runs beside the router, until shutdown: what we hear, what we say, what is due.
-pub async fn run(app: App, bus: Bus, feeds: Feeds, shutdown: Shutdown) {
+pub async fn run(app: Arc<App>, bus: Bus, feeds: Feeds, shutdown: Shutdown) {
     let drained = Drained::new();
     let (orders, menu) = (drained.part(), drained.part());
     tokio::join!(

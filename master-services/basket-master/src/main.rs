@@ -1,5 +1,7 @@
 //! The process: settings, connections, everything that runs, and the drain.
 
+use std::sync::Arc;
+
 use basket_master::config::Config;
 use basket_master::provider::Provider;
 use basket_master::{App, NAME, http, run};
@@ -42,7 +44,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         .map_err(anyhow::Error::from_boxed)?;
     let bus = Bus::connect(config.bus).await?;
     let provider = Provider::new(mesh.client(), config.payments.upstream, config.payments.key);
-    let app = App::new(store, provider, config.signer, config.payments.webhook_secret);
+    let app = Arc::new(App::new(store, provider, config.signer, config.payments.webhook_secret));
     let ready = Ready::new(&["bus"]);
     let feeds = Feeds::over(mesh.client(), config.upstreams);
     tokio::try_join!(

@@ -44,7 +44,7 @@ const FEED_READERS: &[&str] = &[
 ];
 
 /// Everything this service answers.
-pub fn router(app: App) -> Router {
+pub fn router(app: Arc<App>) -> Router {
     let gateway = Router::new()
         .route("/orders", post(place))
         .route("/orders/{id}/cancel", post(cancel))
@@ -61,7 +61,11 @@ pub fn router(app: App) -> Router {
     server::with_layers(gateway.with_state(app).merge(feed))
 }
 
-async fn place(State(app): State<App>, caller: Caller, Json(body): Json<PlaceFrozen>) -> Result<Response, Problem> {
+async fn place(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Json(body): Json<PlaceFrozen>,
+) -> Result<Response, Problem> {
     caller.require(Role::Customer)?;
     if body.quote.basket != caller.subject.basket() {
         return Err(Problem::not_found());
@@ -88,7 +92,7 @@ fn wish(body: &PlaceFrozen) -> impl Serialize {
     (&body.quote, body.kind, address, body.food_point)
 }
 
-async fn cancel(State(app): State<App>, asked: Asked, Json(body): Json<WithReason>) -> Result<Response, Problem> {
+async fn cancel(State(app): State<Arc<App>>, asked: Asked, Json(body): Json<WithReason>) -> Result<Response, Problem> {
     let command = match asked.caller.role {
         Role::Kitchen => Command::CancelByKitchen(body.reason),
         Role::Customer | Role::Courier | Role::Operator => {
@@ -99,12 +103,12 @@ async fn cancel(State(app): State<App>, asked: Asked, Json(body): Json<WithReaso
     asked.submit(app, &body, command).await
 }
 
-async fn end(State(app): State<App>, asked: Asked, Json(body): Json<Override>) -> Result<Response, Problem> {
+async fn end(State(app): State<Arc<App>>, asked: Asked, Json(body): Json<Override>) -> Result<Response, Problem> {
     asked.caller.require(Role::Operator)?;
     asked.submit(app, &body, Command::Override(body.reason)).await
 }
 
-async fn accept(State(app): State<App>, asked: Asked, Json(body): Json<Accept>) -> Result<Response, Problem> {
+async fn accept(State(app): State<Arc<App>>, asked: Asked, Json(body): Json<Accept>) -> Result<Response, Problem> {
     asked.caller.require(Role::Kitchen)?;
     let command = Command::Accept {
         ready_by: body.ready_by,
@@ -112,27 +116,27 @@ async fn accept(State(app): State<App>, asked: Asked, Json(body): Json<Accept>) 
     asked.submit(app, &body, command).await
 }
 
-async fn reject(State(app): State<App>, asked: Asked, Json(body): Json<WithReason>) -> Result<Response, Problem> {
+async fn reject(State(app): State<Arc<App>>, asked: Asked, Json(body): Json<WithReason>) -> Result<Response, Problem> {
     asked.caller.require(Role::Kitchen)?;
     asked.submit(app, &body, Command::RejectTicket(body.reason)).await
 }
 
-async fn start(State(app): State<App>, asked: Asked, Json(body): Json<Nothing>) -> Result<Response, Problem> {
+async fn start(State(app): State<Arc<App>>, asked: Asked, Json(body): Json<Nothing>) -> Result<Response, Problem> {
     asked.caller.require(Role::Kitchen)?;
     asked.submit(app, &body, Command::StartCooking).await
 }
 
-async fn ready(State(app): State<App>, asked: Asked, Json(body): Json<Nothing>) -> Result<Response, Problem> {
+async fn ready(State(app): State<Arc<App>>, asked: Asked, Json(body): Json<Nothing>) -> Result<Response, Problem> {
     asked.caller.require(Role::Kitchen)?;
     asked.submit(app, &body, Command::MarkReady).await
 }
 
-async fn stop(State(app): State<App>, asked: Asked, Json(body): Json<WithReason>) -> Result<Response, Problem> {
+async fn stop(State(app): State<Arc<App>>, asked: Asked, Json(body): Json<WithReason>) -> Result<Response, Problem> {
     asked.caller.require(Role::Kitchen)?;
     asked.submit(app, &body, Command::Stop(body.reason)).await
 }
 
-async fn collect(State(app): State<App>, asked: Asked, Json(body): Json<Collect>) -> Result<Response, Problem> {
+async fn collect(State(app): State<Arc<App>>, asked: Asked, Json(body): Json<Collect>) -> Result<Response, Problem> {
     asked.caller.require(Role::Kitchen)?;
     if body.pin.len() != PIN_CHARS || !body.pin.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(Problem::invalid().field("pin", "must be four digits"));
@@ -146,7 +150,10 @@ async fn collect(State(app): State<App>, asked: Asked, Json(body): Json<Collect>
 
 /// The past of an order, for the gateway to look up what was placed before. People read it of order-info, which knows
 /// whose it is and what they may see.
-async fn history(State(app): State<App>, Path(id): Path<OrderId>) -> Result<axum::Json<Vec<HistoryEntry>>, Problem> {
+async fn history(
+    State(app): State<Arc<App>>,
+    Path(id): Path<OrderId>,
+) -> Result<axum::Json<Vec<HistoryEntry>>, Problem> {
     let events = app
         .store
         .history(&id.to_string())
@@ -188,7 +195,7 @@ impl FromRequestParts<App> for Asked {
 }
 
 impl Asked {
-    async fn submit(self, app: App, body: &impl Serialize, command: Command) -> Result<Response, Problem> {
+    async fn submit(self, app: Arc<App>, body: &impl Serialize, command: Command) -> Result<Response, Problem> {
         let route = format!("POST /orders/{}/{}", self.id, self.verb);
         let key = CommandKey::new(&self.caller.subject.to_string(), &route, &self.key.0, body);
         let guard = self.guard(&app).await?;

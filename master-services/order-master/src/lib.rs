@@ -66,7 +66,6 @@ impl Aggregate for Orders {
 }
 
 /// Everything a handler or a reaction may need.
-#[derive(Clone)]
 pub struct App {
     /// The orders themselves.
     pub orders: Streams<Orders>,

@@ -1,5 +1,7 @@
 //! order-master: `serve` (default), `migrate`, `--help`.
 
+use std::sync::Arc;
+
 use mesh_bus::Bus;
 use mesh_bus::feed::Feeds;
 use mesh_contracts::subject::Context;
@@ -44,7 +46,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let store = Store::connect(config.store, common.clock)
         .await
         .map_err(anyhow::Error::from_boxed)?;
-    let app = App::new(store.clone(), config.signer);
+    let app = Arc::new(App::new(store.clone(), config.signer));
     let drained = Drained::new();
     let feeds = Feeds::over(mesh.client(), config.upstreams);
     let notices = Notices::new(bus.clone(), config.notify_again_after);

@@ -1,6 +1,8 @@
 //! What order-master hears: points answer holds, baskets promise money, couriers carry, notices are answered;
 //! points and products are also remembered, to choose from.
 
+use std::sync::Arc;
+
 use mesh_bus::Bus;
 use mesh_bus::feed::Feeds;
 use mesh_contracts::envelope::Envelope;
@@ -19,7 +21,7 @@ use crate::{App, NAME};
 /// that looked before would fire over events that wait. They wait for the first four: that a customer was told moves
 /// no order.
 pub fn run(
-    app: App,
+    app: Arc<App>,
     bus: Bus,
     feeds: Feeds,
     drained: &Drained,
@@ -42,7 +44,7 @@ pub fn run(
     }
 }
 
-async fn apply(app: App, event: Envelope) -> Result<Handled, Fault> {
+async fn apply(app: Arc<App>, event: Envelope) -> Result<Handled, Fault> {
     remember(&app, &event).await?;
     if let Some(food_point) = closed(&event)? {
         return close(&app, &event, food_point).await;

@@ -1,4 +1,4 @@
-#!lua name=tiffin_projection_v3
+#!lua name=tiffin_projection_v4
 
 -- All that touches more than one key at once. Names are global to the server and end in a
 -- version: another build with other functions brings another name.
@@ -41,20 +41,17 @@ local function last_stamp(prefix, topic, ttl)
   return seq
 end
 
-local function announce(prefix, generation, topic, text, cap, ttl)
-  last_stamp(prefix, topic, ttl)
+local function announce(prefix, generation, topic, text, cap)
   local seq = redis.call('INCR', prefix .. 'seq:' .. topic)
   local live = prefix .. 'live:' .. topic
   local stamp = generation .. '-' .. whole(seq)
   redis.call('XADD', live, 'MAXLEN', '=', cap, stamp, 'e', text)
-  redis.call('EXPIRE', live, ttl)
   redis.call('PUBLISH', live, stamp .. '\n' .. text)
 end
 
 -- Something happened that is announced to nobody: the hole that it leaves makes clients take a
 -- fresh snapshot.
-local function skip(prefix, topic, ttl)
-  last_stamp(prefix, topic, ttl)
+local function skip(prefix, topic)
   redis.call('INCR', prefix .. 'seq:' .. topic)
 end
 
@@ -96,17 +93,20 @@ local function apply(keys, args)
   if is_current and known.building then
     redis.call('SADD', prefix .. known.building .. ':dirty', stream)
   end
-  if voice ~= 'quiet' then
-    for _, announcement in ipairs(cjson.decode(args[10])) do
-      for _, topic in ipairs(announcement.topics) do
-        if voice == 'aloud' then
-          announce(prefix, known.generation, topic, announcement.text, args[11], args[12])
-        else
-          skip(prefix, topic, args[12])
-        end
+  if voice == 'quiet' then return 'set' end
+  local topics = {}
+  for _, announcement in ipairs(cjson.decode(args[10])) do
+    for _, topic in ipairs(announcement.topics) do
+      if not topics[topic] then last_stamp(prefix, topic, args[12]) end
+      topics[topic] = true
+      if voice == 'aloud' then
+        announce(prefix, known.generation, topic, announcement.text, args[11])
+      else
+        skip(prefix, topic)
       end
     end
   end
+  for topic in pairs(topics) do redis.call('EXPIRE', prefix .. 'live:' .. topic, args[12]) end
   return 'set'
 end
 
@@ -341,16 +341,16 @@ local function resume(keys, args)
   return found
 end
 
-redis.register_function('tiffin_apply_v3', apply)
-redis.register_function('tiffin_begin_v3', begin)
-redis.register_function('tiffin_start_v3', start)
-redis.register_function('tiffin_lease_v3', lease)
-redis.register_function('tiffin_finish_v3', finish)
-redis.register_function('tiffin_stored_v3', stored)
-redis.register_function('tiffin_versions_v3', versions)
-redis.register_function('tiffin_quarantine_v3', quarantine)
-redis.register_function('tiffin_get_v3', get)
-redis.register_function('tiffin_list_v3', list)
-redis.register_function('tiffin_members_v3', members)
-redis.register_function('tiffin_snapshot_v3', snapshot)
-redis.register_function('tiffin_resume_v3', resume)
+redis.register_function('tiffin_apply_v4', apply)
+redis.register_function('tiffin_begin_v4', begin)
+redis.register_function('tiffin_start_v4', start)
+redis.register_function('tiffin_lease_v4', lease)
+redis.register_function('tiffin_finish_v4', finish)
+redis.register_function('tiffin_stored_v4', stored)
+redis.register_function('tiffin_versions_v4', versions)
+redis.register_function('tiffin_quarantine_v4', quarantine)
+redis.register_function('tiffin_get_v4', get)
+redis.register_function('tiffin_list_v4', list)
+redis.register_function('tiffin_members_v4', members)
+redis.register_function('tiffin_snapshot_v4', snapshot)
+redis.register_function('tiffin_resume_v4', resume)

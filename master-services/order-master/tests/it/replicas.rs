@@ -1,6 +1,8 @@
 //! Two replicas, and a timer of an order that the other one has moved on: it is not dropped, and it does nothing to what
 //! is only remembered.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use mesh_bus::Bus;
 use mesh_contracts::id::OrderId;
@@ -89,7 +91,7 @@ async fn a_timer_that_would_move_the_remembered_order_leaves_the_one_there_is_al
 
 /// Another order-master on the same database, which hears nothing.
 struct Replica {
-    app: App,
+    app: Arc<App>,
     notices: Notices,
 }
 
@@ -101,7 +103,7 @@ impl Replica {
             .expect("the database answers");
         let bus = Bus::connect(stage.bus(NAME)).await.expect("the broker lets it in");
         Self {
-            app: App::new(store, gateway::signer()),
+            app: Arc::new(App::new(store, gateway::signer())),
             notices: Notices::new(bus, NOTIFY_AGAIN_AFTER),
         }
     }
