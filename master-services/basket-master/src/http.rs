@@ -19,11 +19,12 @@ use mesh_contracts::view::basket::Basket;
 use mesh_contracts::view::payment::Payment;
 use mesh_contracts::view::product::Product;
 use mesh_eventstore::http::{IdempotencyKey, IfMatch, answer};
-use mesh_eventstore::{CommandKey, Outcome, Request, SubmitError, feed};
+use mesh_eventstore::{Aside, CommandKey, Outcome, Request, SubmitError, feed};
 use mesh_identity::Caller;
 use mesh_identity::peer::{self, GATEWAY};
 use mesh_runtime::extract::Path;
 use mesh_runtime::json::Json;
+use mesh_runtime::settings::Secret;
 use mesh_runtime::{Problem, server, telemetry};
 use uuid::Uuid;
 
@@ -107,19 +108,15 @@ async fn checkout(
     }
     let token = token_of(&asked.payment)?;
     let key = CommandKey::new(&customer.to_string(), "checkout", &asked.order.to_string(), &asked);
-    let request = Request::command(caller.actor(), key);
+    let kept = token.map(|token| kept(&payment::key(asked.order.payment(), 1), asked.order, token));
+    let request = Request::command(caller.actor(), key).keeping(kept.clone());
     let mut checked_out = app.check_out(customer, &asked, request.clone()).await;
     if let Err(SubmitError::Stale(_)) = checked_out {
         // Another replica had moved it; now we know how it stands.
         checked_out = app.check_out(customer, &asked, request).await;
     }
     let outcome = checked_out?;
-    if let Some(token) = token {
-        // Only now is it known whose body won; a crash in between is healed by the repeat, since without
-        // our answer no order is placed.
-        app.keep_token(&payment::key(asked.order.payment(), 1), asked.order, token)
-            .await?;
-    }
+    app.tables.have_at_hand(kept, &outcome).await;
     Ok(answer(outcome, &app.signer))
 }
 
@@ -241,22 +238,11 @@ impl App {
         };
         let policy = self.policy.clone();
         let decide = move |payment: Option<&Payment>, now| payment::decide(payment, &asked, now, &policy);
-        // Before the intent, which must never stand without its token.
-        self.keep_token(&key, order, token).await?;
-        let submitted = self
-            .payments
-            .submit(id, Request::command(caller.actor(), command), decide)
-            .await;
-        if let Err(SubmitError::Rejected(_)) = &submitted
-            && let Err(err) = self.tables.drop_token(&key).await
-        {
-            tracing::warn!(error = %err, "token not dropped, the sweep will");
-        }
-        Ok(submitted?)
-    }
-
-    async fn keep_token(&self, key: &str, order: OrderId, token: &str) -> Result<(), Problem> {
-        self.tables.keep_token(key, order, token).await.map_err(unavailable)
+        let kept = Some(kept(&key, order, token));
+        let request = Request::command(caller.actor(), command).keeping(kept.clone());
+        let outcome = self.payments.submit(id, request, decide).await?;
+        self.tables.have_at_hand(kept, &outcome).await;
+        Ok(outcome)
     }
 
     /// The answer to the call in flight, if it is that call's.
@@ -291,6 +277,15 @@ impl App {
 
 fn unavailable(err: impl std::fmt::Display) -> Problem {
     Problem::unavailable("postgres", err)
+}
+
+/// A token, to be kept for the call that will need it.
+fn kept(key: &str, order: OrderId, token: &str) -> Aside {
+    Aside {
+        key: key.to_owned(),
+        about: order.to_string(),
+        secret: Secret::new(token),
+    }
 }
 
 /// The card's token; `None` for cash. Either must go with its method.

@@ -17,8 +17,9 @@ use mesh_contracts::promotion::Promotion;
 use mesh_contracts::view;
 use mesh_contracts::view::product::{self, Product};
 use mesh_contracts::view::promotion;
-use mesh_eventstore::SqlTime;
-use mesh_runtime::{Coalesce, CoalesceError, Shutdown};
+use mesh_eventstore::{Aside, Outcome, SqlTime};
+use mesh_runtime::Shutdown;
+use mesh_runtime::settings::Secret;
 use moka::future::Cache;
 use sqlx::PgPool;
 use sqlx::types::Json;
@@ -48,10 +49,6 @@ const COUNTRIES_MAX: u64 = 64;
 const TOKEN_AT_HAND: Duration = Duration::from_secs(60);
 const TOKENS_MAX: u64 = 10_000;
 
-/// Tokens kept by one statement, and how far apart those come under load: a customer waits for it.
-const KEPT_TOGETHER: usize = 64;
-const KEEP_PERIOD: Duration = Duration::from_millis(12);
-
 /// Tokens that have no use any more go together, so often.
 const DROP_PERIOD: Duration = Duration::from_secs(1);
 
@@ -64,16 +61,8 @@ pub struct Tables {
     pool: PgPool,
     products: Cache<ProductId, Known>,
     promotions: Cache<Country, Promotions>,
-    tokens: Cache<String, Arc<str>>,
-    keeper: Coalesce<Kept, sqlx::Error>,
+    tokens: Cache<String, Secret>,
     useless: Arc<Useless>,
-}
-
-/// A token for the call that will need it.
-struct Kept {
-    key: String,
-    order: OrderId,
-    token: Arc<str>,
 }
 
 /// Orders whose tokens are to go.
@@ -120,7 +109,6 @@ impl Tables {
             .time_to_live(TOKEN_AT_HAND)
             .build();
         Self {
-            keeper: keeper(&pool, &tokens),
             products,
             promotions,
             tokens,
@@ -256,34 +244,22 @@ impl Tables {
         Ok(())
     }
 
-    /// Keeps a token for the call that will need it. The first one stays: a key names one call.
-    pub async fn keep_token(&self, key: &str, order: OrderId, token: &str) -> Result<(), CoalesceError<sqlx::Error>> {
-        let kept = Kept {
-            key: key.to_owned(),
-            order,
-            token: token.into(),
-        };
-        self.keeper.write(kept).await
+    /// A token that was kept just now is asked for within seconds. A repeat may have brought another one than was kept.
+    pub async fn have_at_hand(&self, kept: Option<Aside>, outcome: &Outcome) {
+        if let Some(kept) = kept.filter(|_| !outcome.replayed) {
+            self.tokens.insert(kept.key, kept.secret).await;
+        }
     }
 
+    /// The token of a call.
     pub async fn token(&self, key: &str) -> Result<Option<String>, sqlx::Error> {
         if let Some(token) = self.tokens.get(key).await {
-            return Ok(Some(token.to_string()));
+            return Ok(Some(token.expose().to_owned()));
         }
-        sqlx::query_scalar("select token from payment_tokens where provider_key = $1")
+        sqlx::query_scalar("select secret from secrets where key = $1")
             .bind(key)
             .fetch_optional(&self.pool)
             .await
-    }
-
-    /// The call has its answer.
-    pub async fn drop_token(&self, key: &str) -> Result<(), sqlx::Error> {
-        self.tokens.invalidate(key).await;
-        sqlx::query("delete from payment_tokens where provider_key = $1")
-            .bind(key)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
     }
 
     /// The order needs none any more. They go within moments, those of many orders together.
@@ -316,11 +292,10 @@ impl Tables {
         if orders.is_empty() {
             return Ok(());
         }
-        let keys: Vec<String> =
-            sqlx::query_scalar("delete from payment_tokens where order_id = any($1) returning provider_key")
-                .bind(orders)
-                .fetch_all(&self.pool)
-                .await?;
+        let keys: Vec<String> = sqlx::query_scalar("delete from secrets where about = any($1) returning key")
+            .bind(orders)
+            .fetch_all(&self.pool)
+            .await?;
         for key in keys {
             self.tokens.invalidate(&key).await;
         }
@@ -426,40 +401,12 @@ impl Tables {
 
     /// Tokens that a crash left behind.
     pub async fn drop_old_tokens(&self) -> Result<u64, sqlx::Error> {
-        let done = sqlx::query("delete from payment_tokens where kept_since < now() - make_interval(secs => $1)")
+        let done = sqlx::query("delete from secrets where kept_since < now() - make_interval(secs => $1)")
             .bind(TOKEN_LIFE.as_secs_f64())
             .execute(&self.pool)
             .await?;
         Ok(done.rows_affected())
     }
-}
-
-fn keeper(pool: &PgPool, tokens: &Cache<String, Arc<str>>) -> Coalesce<Kept, sqlx::Error> {
-    let (pool, tokens) = (pool.clone(), tokens.clone());
-    Coalesce::start(KEPT_TOGETHER, KEEP_PERIOD, move |kept| {
-        keep_tokens(pool.clone(), tokens.clone(), kept)
-    })
-}
-
-/// Of several for one key the first stays.
-async fn keep_tokens(pool: PgPool, tokens: Cache<String, Arc<str>>, kept: Vec<Kept>) -> Result<(), sqlx::Error> {
-    let keys: Vec<&str> = kept.iter().map(|kept| kept.key.as_str()).collect();
-    let orders: Vec<String> = kept.iter().map(|kept| kept.order.to_string()).collect();
-    let values: Vec<&str> = kept.iter().map(|kept| &*kept.token).collect();
-    let new: Vec<(String, String)> = sqlx::query_as(
-        "insert into payment_tokens (provider_key, order_id, token)
-         select * from unnest($1::text[], $2::text[], $3::text[])
-         on conflict (provider_key) do nothing returning provider_key, token",
-    )
-    .bind(keys)
-    .bind(orders)
-    .bind(values)
-    .fetch_all(&pool)
-    .await?;
-    for (key, token) in new {
-        tokens.insert(key, token.into()).await;
-    }
-    Ok(())
 }
 
 /// A panic elsewhere leaves the list whole: nothing panics while it is held.

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 use mesh_contracts::envelope::{EventBody, Meta};
+use mesh_runtime::settings::Secret;
 use uuid::Uuid;
 
 use crate::request::RequestHash;
@@ -23,6 +24,8 @@ pub struct Append {
     pub fired: Option<Fired>,
     /// Timers to set and clear, in this order.
     pub timers: Vec<TimerChange>,
+    /// What no event may say.
+    pub aside: Option<Aside>,
 }
 
 /// New events of one stream.
@@ -73,6 +76,18 @@ pub struct Mark {
     pub stream: String,
     /// Up to which event.
     pub version: u64,
+}
+
+/// A secret that is kept in the commit of what it is for, in the engine's table `secrets` and nowhere else. Of several
+/// under one key the first stays. Whoever uses it deletes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Aside {
+    /// Names its one use.
+    pub key: String,
+    /// Whose it is; all of one owner's go together.
+    pub about: String,
+    /// The secret.
+    pub secret: Secret,
 }
 
 /// A timer as it was when it was read; set again, it is another one.

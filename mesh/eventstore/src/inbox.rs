@@ -25,8 +25,8 @@ use crate::streams::SubmitError;
 
 mod audit;
 
-/// Streams of one batch that are worked on at the same time.
-const CONCURRENT_STREAMS: usize = 32;
+/// Streams of one batch that are worked on at the same time: all of them, so that what they store shares commits.
+const CONCURRENT_STREAMS: usize = 128;
 
 /// Batches of one context come this far apart under load. Each costs a look at the marks and a
 /// commit of its own, and a reaction that is thirty milliseconds late is in time for a person.
@@ -196,41 +196,43 @@ impl Inbox {
                     if is_quarantined {
                         return Applied::quarantined(stream, events);
                     }
-                    self.apply_stream(stream, standing, events, handle).await
+                    let applied = self.apply_stream(stream, standing, events, handle).await;
+                    self.mark_ignored(applied).await
                 }
             })
             .buffer_unordered(CONCURRENT_STREAMS)
             .collect::<Vec<_>>()
             .await;
-        let unmarked = self.mark_ignored(&applied).await;
         let mut verdicts = vec![Verdict::Done; size];
         for applied in applied {
-            let unmarked = unmarked.get(&applied.stream);
-            match applied.mark.filter(|_| unmarked.is_none()) {
+            match applied.mark {
                 Some(mark) => self.marks.insert(applied.stream, mark),
                 None => self.marks.invalidate(&applied.stream),
             }
             for (index, verdict) in applied.verdicts {
-                verdicts[index] = match (verdict, unmarked) {
-                    (Verdict::Done, Some(why)) => why.clone(),
-                    (verdict, _) => verdict,
-                };
+                verdicts[index] = verdict;
             }
         }
         verdicts
     }
 
-    /// Sets the bare marks of a whole batch in one commit, since most events mean nothing to most masters; tells by
-    /// stream what becomes of those whose mark was not set.
-    async fn mark_ignored(&self, applied: &[Applied]) -> HashMap<String, Verdict> {
-        let marks: Vec<Mark> = applied.iter().filter_map(|applied| self.bare_mark(applied)).collect();
-        let appends = marks.iter().cloned().map(Append::mark).collect();
-        let stored = self.store.append_run(appends).await;
-        let unmarked = marks.into_iter().zip(stored).filter_map(|(mark, stored)| match stored {
-            Ok(()) | Err(AppendError::AlreadySeen) => None,
-            Err(err) => Some((mark.stream, verdict(Err(err.into())))),
-        });
-        unmarked.collect()
+    /// Sets the bare mark of a stream, at once: it shares its commit with those of other streams, since most events
+    /// mean nothing to most masters, and with what others of the batch store.
+    async fn mark_ignored(&self, mut applied: Applied) -> Applied {
+        let Some(mark) = self.bare_mark(&applied) else {
+            return applied;
+        };
+        let unmarked = match self.store.append(Append::mark(mark)).await {
+            Ok(()) | Err(AppendError::AlreadySeen) => return applied,
+            Err(err) => verdict(Err(err.into())),
+        };
+        applied.mark = None;
+        for (_, verdict) in &mut applied.verdicts {
+            if *verdict == Verdict::Done {
+                verdict.clone_from(&unmarked);
+            }
+        }
+        applied
     }
 
     /// The events of one stream, in order; after a failure the rest must come again.

@@ -21,7 +21,7 @@ mod read;
 mod sql_time;
 mod statement;
 mod store;
-pub use append::{Append, AppendError, Fired, Mark, NewEvent, StoredCommand, StreamAppend, TimerChange};
+pub use append::{Append, AppendError, Aside, Fired, Mark, NewEvent, StoredCommand, StreamAppend, TimerChange};
 pub use sql_time::SqlTime;
 pub use store::{Store, StoreConfig};
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::append::{Fired, Mark};
+use crate::append::{Aside, Fired, Mark};
 use crate::timers::Timer;
 
 /// Names our command ids among all v5 ids.
@@ -31,6 +31,8 @@ pub struct Request {
     /// The stream is most likely not there yet, so nothing is read before deciding. If it is, the
     /// version check finds out, and it is read then.
     pub starts: bool,
+    /// A secret to be kept if the request is carried out: of two bodies under one key only the winner's is.
+    pub aside: Option<Aside>,
 }
 
 /// A command's identity and the fingerprint of what it asks.
@@ -119,6 +121,7 @@ impl Request {
             status: 200,
             traceparent: mesh_runtime::telemetry::traceparent(),
             starts: false,
+            aside: None,
         }
     }
 
@@ -179,6 +182,13 @@ impl Request {
     #[must_use]
     pub fn starting(mut self) -> Self {
         self.starts = true;
+        self
+    }
+
+    /// Keeps a secret in the same commit.
+    #[must_use]
+    pub fn keeping(mut self, aside: Option<Aside>) -> Self {
+        self.aside = aside;
         self
     }
 

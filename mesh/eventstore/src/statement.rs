@@ -13,9 +13,33 @@ use crate::append::{Append, AppendError};
 use crate::request::RequestHash;
 use crate::sql_time::SqlTime;
 
-const CALL: &str = "select request, verdict, stored_hash, stored_answer from engine_append(\
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
-    $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36)";
+macro_rules! engine_append {
+    () => {
+        "engine_append(\
+         $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
+         $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36)"
+    };
+}
+
+const CALL: &str = concat!(
+    "select request, verdict, stored_hash, stored_answer from ",
+    engine_append!()
+);
+
+/// The same for batches with secrets, which are few: those of refused requests are not kept.
+const CALL_KEEPING: &str = concat!(
+    "with answer as materialized (select request, verdict, stored_hash, stored_answer from ",
+    engine_append!(),
+    "), kept as (
+         insert into secrets (key, about, secret)
+         select s.key, s.about, s.secret
+         from unnest($37::int[], $38::text[], $39::text[], $40::text[]) as s (request, key, about, secret)
+         where not exists (select from answer a where a.request = s.request)
+         order by s.key
+         on conflict do nothing
+     )
+     select request, verdict, stored_hash, stored_answer from answer"
+);
 
 /// Stores the appends in one statement and gives each its verdict. On an error nothing is stored.
 pub(crate) async fn execute(
@@ -65,6 +89,7 @@ struct Columns<'a> {
     marks: Marks<'a>,
     fired: FiredColumns<'a>,
     timers: Timers<'a>,
+    asides: Asides<'a>,
 }
 
 #[derive(Default)]
@@ -121,6 +146,14 @@ struct Timers<'a> {
     kind: Vec<&'a str>,
     due: Vec<Option<SqlTime>>,
     dedup: Vec<Uuid>,
+}
+
+#[derive(Default)]
+struct Asides<'a> {
+    request: Vec<i32>,
+    key: Vec<&'a str>,
+    about: Vec<&'a str>,
+    secret: Vec<&'a str>,
 }
 
 impl<'a> Columns<'a> {
@@ -206,10 +239,17 @@ impl<'a> Columns<'a> {
             self.timers.due.push(change.due.map(SqlTime));
             self.timers.dedup.push(change.dedup);
         }
+        if let Some(aside) = &append.aside {
+            self.asides.request.push(request);
+            self.asides.key.push(&aside.key);
+            self.asides.about.push(&aside.about);
+            self.asides.secret.push(aside.secret.expose());
+        }
     }
 
     fn query(&self) -> sqlx::query::Query<'_, sqlx::Postgres, sqlx::postgres::PgArguments> {
-        sqlx::query(CALL)
+        let keeps = !self.asides.request.is_empty();
+        let query = sqlx::query(if keeps { CALL_KEEPING } else { CALL })
             .bind(self.requests)
             .bind(&self.repeats)
             .bind(&self.streams)
@@ -245,7 +285,15 @@ impl<'a> Columns<'a> {
             .bind(&self.timers.stream)
             .bind(&self.timers.kind)
             .bind(&self.timers.due)
-            .bind(&self.timers.dedup)
+            .bind(&self.timers.dedup);
+        if !keeps {
+            return query;
+        }
+        query
+            .bind(&self.asides.request)
+            .bind(&self.asides.key)
+            .bind(&self.asides.about)
+            .bind(&self.asides.secret)
     }
 }
 

@@ -110,7 +110,7 @@ async fn a_token_is_in_no_event_and_no_stored_answer() {
                 .await,
             0
         );
-        let kept = "select count(*) from payment_tokens where order_id = $1";
+        let kept = "select count(*) from secrets where about = $1";
         assert_eq!(world.count(kept, &order.to_string()).await, 1);
         let log = std::fs::read_to_string(world.service.log()).expect("it logs");
         assert!(!log.contains("pm_card_visa"));

@@ -141,7 +141,7 @@ async fn a_capture_that_fails_is_tried_with_a_new_promise_and_ends_without_an_op
         assert_eq!(promises, [(0, 0), (0, 0)]);
         world.due(order, 0, true, 2).await;
         world.until(order, "payment.due").await;
-        let kept = "select count(*) from payment_tokens where order_id = $1";
+        let kept = "select count(*) from secrets where about = $1";
         eventually("the token is gone", || async {
             (world.count(kept, &order.to_string()).await == 0).then_some(())
         })

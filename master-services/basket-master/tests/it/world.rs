@@ -317,7 +317,7 @@ impl World {
     /// How many events, stored commands and kept tokens there are.
     pub async fn written(&self) -> (i64, i64, i64) {
         let query = "select (select count(*) from events), (select count(*) from commands),
-                            (select count(*) from payment_tokens)";
+                            (select count(*) from secrets)";
         sqlx::query_as(query)
             .fetch_one(&mut self.connection().await)
             .await
@@ -327,7 +327,7 @@ impl World {
     /// Tokens that have no use any more go within moments.
     pub async fn until_no_token_of(&self, order: OrderId) {
         eventually("the token is gone", || async {
-            let kept = "select count(*) from payment_tokens where order_id = $1";
+            let kept = "select count(*) from secrets where about = $1";
             (self.count(kept, &order.to_string()).await == 0).then_some(())
         })
         .await;

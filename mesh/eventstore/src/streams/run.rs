@@ -240,6 +240,7 @@ pub(super) fn prepare<A: Aggregate>(
     let mut append = Append {
         mark: request.mark(),
         fired: request.fired(stream),
+        aside: request.aside.clone(),
         ..Append::default()
     };
     for event in &decided.events {
