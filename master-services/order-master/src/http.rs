@@ -175,10 +175,10 @@ struct Asked {
     if_match: IfMatch,
 }
 
-impl FromRequestParts<App> for Asked {
+impl FromRequestParts<Arc<App>> for Asked {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, app).await?;
         let key = IdempotencyKey::from_request_parts(parts, app).await?;
         let if_match = IfMatch::from_request_parts(parts, app).await?;

@@ -44,11 +44,11 @@ impl App {
     /// Lets deadlines pass and notices out until shutdown, once the inbox has drained.
     pub async fn fire_timers(&self, notices: Notices, drained: Drained, shutdown: Shutdown) {
         let handle = |timer: Timer| {
-            let (app, notices) = (self.clone(), notices.clone());
+            let notices = notices.clone();
             async move {
                 match domain::occasion_of(&timer.kind) {
-                    Some(occasion) => app.ask(&notices, timer, occasion).await,
-                    None => app.pass(timer).await,
+                    Some(occasion) => self.ask(&notices, timer, occasion).await,
+                    None => self.pass(timer).await,
                 }
             }
         };

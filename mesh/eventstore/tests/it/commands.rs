@@ -1,7 +1,8 @@
 //! A command is carried out once, however often it comes.
 
 use futures::future::join_all;
-use mesh_eventstore::{Streams, SubmitError};
+use mesh_eventstore::{Aside, Store, Streams, SubmitError};
+use mesh_runtime::settings::Secret;
 use mesh_testkit::Stage;
 use serde_json::json;
 
@@ -84,4 +85,62 @@ async fn a_refused_command_may_succeed_later() {
     let outcome = streams.submit(&id, command("k", &json!({})), add(1)).await;
     assert!(!outcome.expect("it fits now").replayed);
     assert_eq!(count(streams.store(), "select count(*) from commands").await, 1);
+}
+
+fn aside(key: &str, secret: &str) -> Option<Aside> {
+    Some(Aside {
+        key: key.into(),
+        about: "somebody".into(),
+        secret: Secret::new(secret),
+    })
+}
+
+async fn secrets(store: &Store) -> Vec<(String, String)> {
+    let kept = sqlx::query_as("select key, secret from secrets order by key");
+    kept.fetch_all(store.pool()).await.expect("the table is there")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_bodies_under_one_key_only_the_secret_of_the_one_that_is_carried_out_is_kept() {
+    let stage = Stage::new();
+    let database = migrated(&stage).await;
+    let left: Streams<Tally> = Streams::new(connect(&database).await);
+    let right: Streams<Tally> = Streams::new(connect(&database).await);
+    let id = new_id();
+    left.submit(&id, anyone(), open(100)).await.expect("a new tally");
+    for round in 0..20 {
+        let name = format!("k{round:02}");
+        // Each body brings a secret under the same name.
+        let asked = |amount: u32| {
+            command(&name, &json!({ "amount": amount })).keeping(aside(&name, &format!("secret {amount}")))
+        };
+        let (one, other) = tokio::join!(left.submit(&id, asked(1), add(1)), right.submit(&id, asked(2), add(2)),);
+        let winner = match (one.is_ok(), other.is_ok()) {
+            (true, false) => "secret 1",
+            (false, true) => "secret 2",
+            both => panic!("{both:?} were carried out"),
+        };
+        assert_eq!(secrets(left.store()).await.pop(), Some((name, winner.to_owned())));
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_keeps_no_secret_and_a_repeat_keeps_no_other() {
+    let stage = Stage::new();
+    let streams = tallies(&stage).await;
+    let id = new_id();
+    streams.submit(&id, anyone(), open(3)).await.expect("a new tally");
+    let refused = command("k1", &json!({})).keeping(aside("k1", "of a refusal"));
+    assert!(streams.submit(&id, refused, add(100)).await.is_err());
+    let adding = |secret| command("k2", &json!({})).keeping(aside("k2", secret));
+    streams.submit(&id, adding("first"), add(1)).await.expect("it fits");
+    let again = streams.submit(&id, adding("second"), add(1)).await;
+    assert!(again.expect("carried out before").replayed);
+    assert_eq!(secrets(streams.store()).await, [("k2".to_owned(), "first".to_owned())]);
+}
+
+#[test]
+fn a_secret_is_in_no_debug_output() {
+    let request = anyone().keeping(aside("k1", "open sesame"));
+    assert!(!format!("{request:?}").contains("sesame"));
 }
