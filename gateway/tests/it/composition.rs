@@ -1,5 +1,6 @@
 //! Three answers are put together here: the placed order, the order page, a courier's jobs.
 
+use futures::future::join_all;
 use gateway::order_id;
 use http::{HeaderValue, Method, StatusCode};
 use mesh_contracts::id::UserId;
@@ -343,6 +344,33 @@ async fn a_missing_part_of_the_order_page_is_marked() {
         answered.json(),
         json!({ "orders": missing, "basket": missing, "menu": { "products": [2] }, "user": {} })
     );
+}
+
+#[tokio::test]
+async fn the_menu_of_the_order_page_is_shared_for_a_moment_unless_a_token_asks_for_more_or_it_is_missing() {
+    let site = Site::start().await;
+    answers_home(&site);
+    let token = site.token(Role::Customer);
+    let look = async |country: &str| {
+        let path = format!("/v1/home?country={country}");
+        site.public().send(get(&path, &token)).await.json()["menu"].clone()
+    };
+    let asked = || site.calls().iter().filter(|call| call.service == "menu-info").count();
+    for menu in join_all((0..10).map(|_| look("DE"))).await {
+        assert_eq!(menu, json!({ "products": [2] }));
+    }
+    assert!(asked() < 10, "asked {} times", asked());
+
+    let before = asked();
+    let mut request = get("/v1/home?country=DE", &token);
+    request.headers_mut().insert("tiffin-consistency", signed("prd_1", 2));
+    site.public().send(request).await;
+    assert_eq!(asked(), before + 1);
+
+    site.answer("menu-info", |_| refusal(503, "unavailable"));
+    assert_eq!(look("RS").await, json!({ "unavailable": true }));
+    site.answer("menu-info", |_| answer_json(200, &json!({ "products": [3] })));
+    assert_eq!(look("RS").await, json!({ "products": [3] }));
 }
 
 #[tokio::test]

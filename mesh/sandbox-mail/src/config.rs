@@ -42,7 +42,7 @@ impl Config {
                 )
                 .into(),
             data_dir: settings
-                .required("TIFFIN_SANDBOX_DATA_DIR", "holds the mails, one file each")
+                .required("TIFFIN_SANDBOX_DATA_DIR", "holds the mails, in one file")
                 .into(),
             telemetry: Telemetry::from_settings(settings),
         }

@@ -101,7 +101,12 @@ async fn views_are_rebuilt_and_come_back_by_themselves_during_a_replay() -> Resu
     let violations = report["violations"].as_object().context("it was verified")?;
     assert!(violations.values().all(|count| count == 0), "{report}");
     // One mail at paid and one at the end, each once.
-    let mails = message_ids(&running.sandbox_ledger().with_file_name("sandbox-mail"))?;
+    let mails = message_ids(
+        &running
+            .sandbox_ledger()
+            .with_file_name("sandbox-mail")
+            .join("mails.mbox"),
+    )?;
     assert_eq!(mails.len(), 2 * ORDERS as usize);
     assert_eq!(mails.iter().collect::<BTreeSet<_>>().len(), mails.len());
     Ok(())
@@ -118,17 +123,11 @@ async fn all_filled(running: &Running) -> bool {
 }
 
 /// What the mail server was handed in.
-fn message_ids(folder: &Path) -> Result<Vec<String>> {
-    let mut ids = Vec::new();
-    for file in std::fs::read_dir(folder)? {
-        let path = file?.path();
-        if path.extension().is_some_and(|extension| extension == "eml") {
-            let text = String::from_utf8_lossy(&std::fs::read(&path)?).into_owned();
-            let id = text.lines().find_map(|line| line.strip_prefix("Message-ID: "));
-            ids.push(id.with_context(|| format!("{} has none", path.display()))?.to_owned());
-        }
-    }
-    Ok(ids)
+fn message_ids(file: &Path) -> Result<Vec<String>> {
+    let mails = std::fs::read(file)?;
+    let mails = String::from_utf8_lossy(&mails);
+    let ids = mails.lines().filter_map(|line| line.strip_prefix("Message-ID: "));
+    Ok(ids.map(str::to_owned).collect())
 }
 
 /// The orders and food points that the masters have.
