@@ -21,6 +21,10 @@ pub enum Flaw {
     OutboxByPosition,
     /// The relay does not ask what the broker has lost.
     NeverHeals,
+    /// A message is known by its last event, whatever comes before that.
+    NamedByItsLast,
+    /// A message is acknowledged with the first of its events.
+    AckedByItsFirst,
     /// An info service folds what it gets onto what is there.
     UngatedWrites,
     /// A consumer acknowledges what it had before the broker fell back.
@@ -94,6 +98,16 @@ fn an_outbox_read_by_position_loses_what_committed_late() {
 #[test]
 fn a_relay_that_never_heals_leaves_readers_behind() {
     finds(Flaw::NeverHeals, "I10");
+}
+
+#[test]
+fn a_batch_named_by_its_last_event_is_dropped_for_another_that_ends_alike() {
+    finds(Flaw::NamedByItsLast, "I10");
+}
+
+#[test]
+fn a_batch_acknowledged_by_its_first_event_takes_the_others_with_it() {
+    finds(Flaw::AckedByItsFirst, "I10");
 }
 
 #[test]
@@ -172,14 +186,8 @@ fn an_acknowledgement_of_before_a_loss_takes_no_other_event_with_it() {
             .find(|(_, reader)| reader.keeps == Keeps::Documents("order"));
         let (reader, _) = shown.expect("order-info shows orders");
         let sequences = storm.buses[Master::Order as usize].pending(reader, usize::MAX);
-        let at = |sequence: &u64| {
-            (
-                *sequence,
-                storm.buses[Master::Order as usize].at(*sequence).expect("it is there"),
-            )
-        };
-        let in_hand: Vec<(u64, usize)> = sequences.iter().map(at).collect();
-        let draft = storm.draft(reader, Master::Order, first.to_string(), &in_hand);
+        let (events, _) = storm.take(reader, &sequences);
+        let draft = storm.draft(reader, Master::Order, first.to_string(), &events);
         let draft = draft.expect("there is something to write");
 
         let to = usize::try_from(before).expect("a short log");
