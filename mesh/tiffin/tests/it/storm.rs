@@ -446,9 +446,13 @@ impl Storm {
             bus.go_away();
             "is away".to_owned()
         };
-        // Whoever reconnects heals first, unless a window was on its way already.
-        let doubt = if self.dice.one_in(3) { Doubt::Soon } else { Doubt::Yes };
-        self.processes[master as usize].relay.doubt = doubt;
+        // Whoever reconnects heals first, unless a window was on its way already: never before the first healing.
+        let is_on_its_way = self.dice.one_in(3);
+        let relay = &mut self.processes[master as usize].relay;
+        relay.doubt = match relay.doubt {
+            Doubt::No | Doubt::Soon if is_on_its_way => Doubt::Soon,
+            Doubt::No | Doubt::Soon | Doubt::Yes => Doubt::Yes,
+        };
         note!(self, "bus: {context} {what}");
     }
 

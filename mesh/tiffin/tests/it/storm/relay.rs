@@ -80,7 +80,7 @@ impl Storm {
         if newest != id && self.flaw != Flaw::NeverHeals {
             let since = |found: &Checkpoint| found.at - BEHIND;
             let is_missing = |position: u64, recorded_at: Timestamp| {
-                let is_later = |found| position > found.position || recorded_at >= since(found);
+                let is_later = |found: &Checkpoint| position > found.position || recorded_at >= since(found);
                 found.as_ref().is_none_or(is_later)
             };
             let stored = database.stored.iter();
