@@ -3,6 +3,7 @@
 use mesh_contracts::id::OrderId;
 use mesh_contracts::order::{self, Kind, Method};
 use order_master::Orders;
+use tiffin::fault::dice::Dice;
 use tiffin::verify::readers::Keeps;
 use uuid::Uuid;
 
@@ -70,6 +71,9 @@ pub fn accept_always(world: &mut World, id: OrderId, act: Act) -> bool {
 
 /// Seeds to try until a flaw shows: each of them does within a few hundred.
 const SEEDS: u64 = 2_000;
+
+/// Ways to cut messages: about one of three shows what cutting decides.
+const CUTS: u64 = 20;
 
 #[track_caller]
 #[allow(clippy::print_stdout, reason = "the way there is worth reading")]
@@ -160,12 +164,13 @@ fn a_kitchen_that_accepts_what_has_ended_is_off_the_table() {
     finds(Flaw::AcceptsAtTheEnd, "I4");
 }
 
-/// Found by a seed, and too rare to be found again by chance: it takes the number of the last event of a stream.
+/// Found by a seed, and too rare to be found again by chance: it takes the number of the message with the last event
+/// of a stream. Whether that is lost depends on how what is sent again is cut, so a few seeds do nothing but cut.
 #[test]
 fn an_acknowledgement_of_before_a_loss_takes_no_other_event_with_it() {
-    let run = |flaw| {
+    let run = |seed, flaw| {
         let mut storm = Storm::base(false, 50);
-        storm.flaw = flaw;
+        (storm.dice, storm.flaw) = (Dice::new(seed), flaw);
         storm.people.fall_silent = true;
         storm.people.orders = [101, 102].map(|id| OrderId(Uuid::from_u128(id))).into();
         let [first, second] = [storm.people.orders[0], storm.people.orders[1]];
@@ -209,6 +214,7 @@ fn an_acknowledgement_of_before_a_loss_takes_no_other_event_with_it() {
         };
         found.what()
     };
-    assert_eq!(run(Flaw::None), None);
-    assert!(shows(run(Flaw::AcksOverReconnects), "I10"));
+    let mut seeds = 1..=CUTS;
+    assert_eq!(seeds.clone().find_map(|seed| run(seed, Flaw::None)), None);
+    assert!(seeds.any(|seed| shows(run(seed, Flaw::AcksOverReconnects), "I10")));
 }
