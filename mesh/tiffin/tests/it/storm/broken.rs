@@ -69,8 +69,9 @@ pub fn accept_always(world: &mut World, id: OrderId, act: Act) -> bool {
     true
 }
 
-/// Seeds to try until a flaw shows: each of them does within a few hundred.
-const SEEDS: u64 = 2_000;
+/// Seeds to try until a flaw shows: each of them does within a few hundred, but for batches that share a name. Those
+/// lose only what is the last of its stream, about once in seven hundred.
+const SEEDS: u64 = 5_000;
 
 /// Ways to cut messages: about one of three shows what cutting decides.
 const CUTS: u64 = 20;
