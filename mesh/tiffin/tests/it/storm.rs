@@ -1,6 +1,6 @@
 //! The masters' real rules in bad weather: a seeded, single-threaded run of whole orders over a model of the engine's
-//! protocol. Commits come late, messages get lost, repeated and overtaken, the broker falls back to an older state or
-//! forgets everything, Redis is emptied, processes die at any step, timers are read twice. Then the weather clears, and
+//! protocol. Commits come late, messages of one or several events get lost, repeated, cut otherwise and overtaken, the
+//! broker falls back to an older state or forgets everything, Redis is emptied, processes die at any step, timers are read twice. Then the weather clears, and
 //! when everything has come to rest I1 to I5 and I8 to I10 hold, by the checkers of `tiffin verify`.
 //!
 //! Real are the rules (`decide`, `evolve`, `react`, `hear`, `fire`), the dispatcher and the checkers. The engine is a
@@ -10,6 +10,7 @@
 mod broken;
 mod bus;
 mod checks;
+mod consume;
 mod inbox;
 mod people;
 mod postgres;
@@ -39,6 +40,7 @@ use crate::silence::told::Master;
 use crate::silence::world::World;
 use broken::Flaw;
 use bus::Bus;
+use consume::InHand;
 use people::People;
 use postgres::Database;
 use redis::{Redis, short};
@@ -127,6 +129,8 @@ pub struct Storm {
     databases: [Database; 4],
     processes: [Process; 4],
     buses: [Bus; 4],
+    /// Whatever a consumer was given; the runs are too short to take any of it out.
+    in_hand: Vec<InHand>,
     redis: Redis,
     people: People,
     effects: Effects,
@@ -199,6 +203,7 @@ impl Storm {
             databases: Default::default(),
             processes: [(); 4].map(|()| process.clone()),
             buses: [(); 4].map(|()| bus.clone()),
+            in_hand: Vec::new(),
             redis: Redis::default(),
             people: People::default(),
             effects: Effects::new(),
@@ -251,6 +256,11 @@ impl Storm {
     fn called(&self, event: usize) -> String {
         let event = &self.world.log[event];
         format!("{} {} {}", short(&event.stream), event.version, event.event_type)
+    }
+
+    fn called_all(&self, events: &[usize]) -> String {
+        let called: Vec<String> = events.iter().map(|event| self.called(*event)).collect();
+        called.join(", ")
     }
 
     fn event_of(&self, stream: &str, version: u64) -> usize {
@@ -370,8 +380,8 @@ impl Storm {
         let now = self.world.now;
         let bus = &mut self.buses[master as usize];
         if bus.is_up && !bus.late.is_empty() {
-            let event = bus.late.swap_remove(0);
-            bus.publish(event, now);
+            let message = bus.late.swap_remove(0);
+            bus.publish(message, now);
         }
     }
 
@@ -436,9 +446,13 @@ impl Storm {
             bus.go_away();
             "is away".to_owned()
         };
-        // Whoever reconnects heals first, unless a window was on its way already.
-        let doubt = if self.dice.one_in(3) { Doubt::Soon } else { Doubt::Yes };
-        self.processes[master as usize].relay.doubt = doubt;
+        // Whoever reconnects heals first, unless a window was on its way already: never before the first healing.
+        let is_on_its_way = self.dice.one_in(3);
+        let relay = &mut self.processes[master as usize].relay;
+        relay.doubt = match relay.doubt {
+            Doubt::No | Doubt::Soon if is_on_its_way => Doubt::Soon,
+            Doubt::No | Doubt::Soon | Doubt::Yes => Doubt::Yes,
+        };
         note!(self, "bus: {context} {what}");
     }
 
@@ -449,8 +463,8 @@ impl Storm {
         for master in Master::ALL {
             let bus = &mut self.buses[master as usize];
             bus.is_up = true;
-            for event in std::mem::take(&mut bus.late) {
-                self.buses[master as usize].publish(event, self.world.now);
+            for message in std::mem::take(&mut bus.late) {
+                bus.publish(message, self.world.now);
             }
             if !self.processes[master as usize].is_up {
                 self.start(master);

@@ -3,6 +3,7 @@
 use mesh_contracts::id::OrderId;
 use mesh_contracts::order::{self, Kind, Method};
 use order_master::Orders;
+use tiffin::fault::dice::Dice;
 use tiffin::verify::readers::Keeps;
 use uuid::Uuid;
 
@@ -21,6 +22,10 @@ pub enum Flaw {
     OutboxByPosition,
     /// The relay does not ask what the broker has lost.
     NeverHeals,
+    /// A message is known by its last event, whatever comes before that.
+    NamedByItsLast,
+    /// A message is acknowledged with the first of its events.
+    AckedByItsFirst,
     /// An info service folds what it gets onto what is there.
     UngatedWrites,
     /// A consumer acknowledges what it had before the broker fell back.
@@ -64,8 +69,12 @@ pub fn accept_always(world: &mut World, id: OrderId, act: Act) -> bool {
     true
 }
 
-/// Seeds to try until a flaw shows: each of them does within a few hundred.
-const SEEDS: u64 = 2_000;
+/// Seeds to try until a flaw shows: each of them does within a few hundred, but for batches that share a name. Those
+/// lose only what is the last of its stream, about once in seven hundred.
+const SEEDS: u64 = 5_000;
+
+/// Ways to cut messages: about one of three shows what cutting decides.
+const CUTS: u64 = 20;
 
 #[track_caller]
 #[allow(clippy::print_stdout, reason = "the way there is worth reading")]
@@ -94,6 +103,16 @@ fn an_outbox_read_by_position_loses_what_committed_late() {
 #[test]
 fn a_relay_that_never_heals_leaves_readers_behind() {
     finds(Flaw::NeverHeals, "I10");
+}
+
+#[test]
+fn a_batch_named_by_its_last_event_is_dropped_for_another_that_ends_alike() {
+    finds(Flaw::NamedByItsLast, "I10");
+}
+
+#[test]
+fn a_batch_acknowledged_by_its_first_event_takes_the_others_with_it() {
+    finds(Flaw::AckedByItsFirst, "I10");
 }
 
 #[test]
@@ -146,12 +165,13 @@ fn a_kitchen_that_accepts_what_has_ended_is_off_the_table() {
     finds(Flaw::AcceptsAtTheEnd, "I4");
 }
 
-/// Found by a seed, and too rare to be found again by chance: it takes the number of the last event of a stream.
+/// Found by a seed, and too rare to be found again by chance: it takes the number of the message with the last event
+/// of a stream. Whether that is lost depends on how what is sent again is cut, so a few seeds do nothing but cut.
 #[test]
 fn an_acknowledgement_of_before_a_loss_takes_no_other_event_with_it() {
-    let run = |flaw| {
+    let run = |seed, flaw| {
         let mut storm = Storm::base(false, 50);
-        storm.flaw = flaw;
+        (storm.dice, storm.flaw) = (Dice::new(seed), flaw);
         storm.people.fall_silent = true;
         storm.people.orders = [101, 102].map(|id| OrderId(Uuid::from_u128(id))).into();
         let [first, second] = [storm.people.orders[0], storm.people.orders[1]];
@@ -172,14 +192,8 @@ fn an_acknowledgement_of_before_a_loss_takes_no_other_event_with_it() {
             .find(|(_, reader)| reader.keeps == Keeps::Documents("order"));
         let (reader, _) = shown.expect("order-info shows orders");
         let sequences = storm.buses[Master::Order as usize].pending(reader, usize::MAX);
-        let at = |sequence: &u64| {
-            (
-                *sequence,
-                storm.buses[Master::Order as usize].at(*sequence).expect("it is there"),
-            )
-        };
-        let in_hand: Vec<(u64, usize)> = sequences.iter().map(at).collect();
-        let draft = storm.draft(reader, Master::Order, first.to_string(), &in_hand);
+        let (events, _) = storm.take(reader, &sequences);
+        let draft = storm.draft(reader, Master::Order, first.to_string(), &events);
         let draft = draft.expect("there is something to write");
 
         let to = usize::try_from(before).expect("a short log");
@@ -201,6 +215,7 @@ fn an_acknowledgement_of_before_a_loss_takes_no_other_event_with_it() {
         };
         found.what()
     };
-    assert_eq!(run(Flaw::None), None);
-    assert!(shows(run(Flaw::AcksOverReconnects), "I10"));
+    let mut seeds = 1..=CUTS;
+    assert_eq!(seeds.clone().find_map(|seed| run(seed, Flaw::None)), None);
+    assert!(seeds.any(|seed| shows(run(seed, Flaw::AcksOverReconnects), "I10")));
 }

@@ -4,8 +4,18 @@ use std::collections::{BTreeSet, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::broken::Flaw;
+
 /// A message id is remembered for so long.
 const DUPLICATE_WINDOW: SignedDuration = SignedDuration::from_mins(10);
+
+/// Some events that travel as one.
+#[derive(Clone)]
+pub struct Message {
+    /// What the broker knows a repeat by. Here these are the ids of all its events themselves, not a hash of them.
+    pub id: Vec<usize>,
+    pub events: Vec<usize>,
+}
 
 /// How far a consumer has come.
 #[derive(Clone, Default)]
@@ -23,24 +33,38 @@ pub struct Bus {
     /// How often clients had to connect.
     pub connections: u64,
     /// By their sequence numbers, which begin at 1.
-    messages: Vec<usize>,
-    recent: HashMap<usize, (u64, Timestamp)>,
+    messages: Vec<Message>,
+    recent: HashMap<Vec<usize>, (u64, Timestamp)>,
     /// Sent, and neither arrived nor given up by the network.
-    pub late: Vec<usize>,
+    pub late: Vec<Message>,
     durables: HashMap<usize, Durable>,
+}
+
+impl Message {
+    pub fn of(events: &[usize], flaw: Flaw) -> Self {
+        let id = match (flaw, events) {
+            (Flaw::NamedByItsLast, [.., last]) => vec![*last],
+            _ => events.to_vec(),
+        };
+        Self {
+            id,
+            events: events.to_vec(),
+        }
+    }
 }
 
 impl Bus {
     /// Gives the sequence number, and whether the message was there before.
-    pub fn publish(&mut self, event: usize, now: Timestamp) -> (u64, bool) {
-        if let Some((sequence, at)) = self.recent.get(&event)
+    pub fn publish(&mut self, message: Message, now: Timestamp) -> (u64, bool) {
+        if let Some((sequence, at)) = self.recent.get(&message.id)
             && now.duration_since(*at) < DUPLICATE_WINDOW
         {
             return (*sequence, true);
         }
-        self.messages.push(event);
+        let id = message.id.clone();
+        self.messages.push(message);
         let sequence = self.last();
-        self.recent.insert(event, (sequence, now));
+        self.recent.insert(id, (sequence, now));
         (sequence, false)
     }
 
@@ -48,9 +72,9 @@ impl Bus {
         self.messages.len() as u64
     }
 
-    pub fn at(&self, sequence: u64) -> Option<usize> {
+    pub fn at(&self, sequence: u64) -> Option<&Message> {
         let index = usize::try_from(sequence.checked_sub(1)?).ok()?;
-        self.messages.get(index).copied()
+        self.messages.get(index)
     }
 
     /// The first few messages that a consumer has not acknowledged.

@@ -6,58 +6,27 @@ use std::sync::Arc;
 
 use point_master::FoodPoints;
 use point_master::domain::Command as Point;
-use tiffin::verify::readers::Keeps;
 
 use super::broken::Flaw;
+use super::consume::Open;
 use super::{Storm, note, readers};
 use crate::silence::told::{Master, Told, told};
 
-/// Messages that a consumer has in its hands at once.
-const IN_HAND: usize = 8;
-
 impl Storm {
-    /// A consumer gets some of what it has not acknowledged, in whatever order; whether there was any.
-    pub fn deliver(&mut self, nth: usize) -> bool {
-        let reader = readers()[nth];
-        let owner = Master::of_context(reader.context);
-        let bus = &self.buses[owner as usize];
-        if !bus.is_up {
-            return false;
-        }
-        let mut sequences = bus.pending(nth, IN_HAND);
-        if !self.is_calm {
-            self.dice.shuffle(&mut sequences);
-            sequences.truncate(1 + self.dice.below(4));
-        }
-        if sequences.is_empty() {
-            return false;
-        }
-        let bus = &self.buses[owner as usize];
-        let events = sequences
-            .iter()
-            .filter_map(|sequence| Some((*sequence, bus.at(*sequence)?)));
-        let mut events: Vec<(u64, usize)> = events.collect();
-        // The log is in the order of versions, within each stream.
-        events.sort_by_key(|(_, event)| *event);
-        match reader.keeps {
-            Keeps::Inbox => self.hear(nth, owner, events),
-            Keeps::Documents(_) => self.project(nth, owner, events),
-        }
-    }
-
-    fn hear(&mut self, nth: usize, owner: Master, events: Vec<(u64, usize)>) -> bool {
+    /// A death on the way leaves all that this batch came with unacknowledged.
+    pub fn hear(&mut self, nth: usize, owner: Master, batch: Vec<Open>) -> bool {
         let consumer = Master::called(readers()[nth].service);
         if !self.processes[consumer as usize].is_up {
             return false;
         }
         let (mut done, mut failed) = (Vec::new(), BTreeSet::new());
-        for (sequence, event) in events {
+        for Open { message, event } in batch {
             let stream = self.world.log[event].stream.clone();
             if failed.contains(&stream) {
                 continue;
             }
             if self.applied(consumer, owner, event) {
-                done.push(sequence);
+                done.push(message);
             } else {
                 failed.insert(stream);
             }
@@ -67,17 +36,10 @@ impl Storm {
             }
         }
         let has_done = !done.is_empty();
-        self.ack(nth, owner, &done);
-        has_done
-    }
-
-    /// Acknowledgements may get lost.
-    pub fn ack(&mut self, nth: usize, owner: Master, sequences: &[u64]) {
-        for sequence in sequences {
-            if self.fate(8) != Some(0) {
-                self.buses[owner as usize].ack(nth, *sequence);
-            }
+        for message in done {
+            self.settled(message);
         }
+        has_done
     }
 
     /// Applies an event, and what is missing before it.

@@ -15,12 +15,13 @@ const APPEND_WITHIN: SignedDuration = SignedDuration::from_secs(10);
 const TAKEN_AT_ONCE: u64 = 16;
 
 /// What the broker had at some moment.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Checkpoint {
     pub id: u64,
     pub position: u64,
     pub sequence: u64,
-    pub event: usize,
+    /// The id of the message that has this number.
+    pub message: Vec<usize>,
     /// When the outbox was read.
     pub at: Timestamp,
     /// Of which stream of the broker.

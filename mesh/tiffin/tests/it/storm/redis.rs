@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::broken::Flaw;
+use super::consume::Open;
 use super::{Storm, note, readers};
 use crate::silence::told::Master;
 
@@ -19,9 +20,8 @@ pub struct Draft {
     /// The version it was folded from.
     expected: usize,
     events: Vec<usize>,
-    sequences: Vec<u64>,
-    /// Over which connection they came.
-    connection: u64,
+    /// The messages that brought them, once for each event.
+    messages: Vec<usize>,
 }
 
 /// The documents of one reader.
@@ -50,15 +50,11 @@ impl Redis {
 }
 
 impl Storm {
-    pub fn project(&mut self, nth: usize, owner: Master, events: Vec<(u64, usize)>) -> bool {
-        let mut streams: BTreeMap<String, Vec<(u64, usize)>> = BTreeMap::new();
-        for (sequence, event) in events {
-            let stream = &self.world.log[event].stream;
-            if stream.starts_with(readers()[nth].prefix) {
-                streams.entry(stream.clone()).or_default().push((sequence, event));
-            } else {
-                self.ack(nth, owner, &[sequence]);
-            }
+    pub fn project(&mut self, nth: usize, owner: Master, batch: Vec<Open>) -> bool {
+        let mut streams: BTreeMap<String, Vec<Open>> = BTreeMap::new();
+        for open in batch {
+            let stream = &self.world.log[open.event].stream;
+            streams.entry(stream.clone()).or_default().push(open);
         }
         let mut has_done = false;
         for (stream, events) in streams {
@@ -67,12 +63,14 @@ impl Storm {
         has_done
     }
 
-    fn project_one(&mut self, nth: usize, owner: Master, stream: String, events: &[(u64, usize)]) -> bool {
+    fn project_one(&mut self, nth: usize, owner: Master, stream: String, events: &[Open]) -> bool {
         if self.flaw == Flaw::UngatedWrites {
             let view = self.redis.views.entry(nth).or_default();
             let document = view.documents.entry(stream).or_default();
-            document.extend(events.iter().map(|(_, event)| *event));
-            self.ack(nth, owner, &sequences(events));
+            document.extend(events.iter().map(|open| open.event));
+            for open in events {
+                self.settled(open.message);
+            }
             return true;
         }
         let Some(draft) = self.draft(nth, owner, stream, events) else {
@@ -87,10 +85,10 @@ impl Storm {
     }
 
     /// Reads and folds; `None` while a hole cannot be filled, since the owner is away.
-    pub fn draft(&mut self, nth: usize, owner: Master, stream: String, events: &[(u64, usize)]) -> Option<Draft> {
+    pub fn draft(&mut self, nth: usize, owner: Master, stream: String, events: &[Open]) -> Option<Draft> {
         let (life, view) = (self.redis.life, self.redis.views.entry(nth).or_default());
         let expected = view.documents.get(&stream).map_or(0, Vec::len);
-        let versions = events.iter().map(|(_, event)| self.world.log[*event].version);
+        let versions = events.iter().map(|open| self.world.log[open.event].version);
         let missing: BTreeSet<u64> = versions.filter(|version| *version > expected as u64).collect();
         let newest = missing.last().copied().unwrap_or(expected as u64);
         let has_hole = missing.len() as u64 != newest - expected as u64;
@@ -104,8 +102,7 @@ impl Storm {
             events: folded.collect(),
             stream,
             expected,
-            sequences: sequences(events),
-            connection: self.buses[owner as usize].connections,
+            messages: events.iter().map(|open| open.message).collect(),
         })
     }
 
@@ -120,7 +117,7 @@ impl Storm {
         is_any
     }
 
-    /// The gate. What it refuses is not acknowledged, and comes again.
+    /// The gate. What it refuses is not settled, and comes again with all that its message brought.
     pub fn write(&mut self, draft: Draft) {
         let Draft {
             reader,
@@ -128,8 +125,7 @@ impl Storm {
             stream,
             expected,
             events,
-            sequences,
-            connection,
+            messages,
         } = draft;
         if life != self.redis.life {
             return;
@@ -149,10 +145,8 @@ impl Storm {
                 stream = short(&stream)
             );
         }
-        // Behind another connection these may be the numbers of other events.
-        let owner = Master::of_context(readers()[reader].context);
-        if connection == self.buses[owner as usize].connections || self.flaw == Flaw::AcksOverReconnects {
-            self.ack(reader, owner, &sequences);
+        for message in messages {
+            self.settled(message);
         }
     }
 
@@ -188,10 +182,6 @@ impl Storm {
         }
         true
     }
-}
-
-fn sequences(events: &[(u64, usize)]) -> Vec<u64> {
-    events.iter().map(|(sequence, _)| *sequence).collect()
 }
 
 /// Enough of an id to tell it from its neighbours.

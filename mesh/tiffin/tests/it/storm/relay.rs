@@ -4,12 +4,16 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::broken::Flaw;
+use super::bus::Message;
 use super::postgres::Checkpoint;
 use super::{Storm, note};
 use crate::silence::told::Master;
 
-/// Messages on their way at once: small, so that windows end everywhere.
-const WINDOW: usize = 4;
+/// Events on their way at once: few, so that windows end everywhere.
+const WINDOW: usize = 8;
+
+/// Events in one message at most.
+const BATCH_EVENTS_MAX: usize = 4;
 
 /// Stepping back behind a checkpoint, in time.
 const BEHIND: SignedDuration = SignedDuration::from_secs(60);
@@ -47,7 +51,7 @@ impl Storm {
             return false;
         }
         let relay = &mut process.relay;
-        let known = relay.known.map_or(0, |known| known.sequence);
+        let known = relay.known.as_ref().map_or(0, |known| known.sequence);
         match relay.doubt {
             Doubt::Yes => {
                 self.heal(master);
@@ -68,14 +72,16 @@ impl Storm {
     fn heal(&mut self, master: Master) {
         let bus = &self.buses[master as usize];
         let database = &mut self.databases[master as usize];
-        let is_there = |known: &&Checkpoint| known.life == bus.life && bus.at(known.sequence) == Some(known.event);
-        let found = database.checkpoints.iter().rev().find(is_there).copied();
-        let id = found.map(|found| found.id);
+        let has = |known: &Checkpoint| bus.at(known.sequence).is_some_and(|kept| kept.id == known.message);
+        let is_there = |known: &&Checkpoint| known.life == bus.life && has(known);
+        let found = database.checkpoints.iter().rev().find(is_there).cloned();
+        let id = found.as_ref().map(|found| found.id);
         let newest = database.checkpoints.last().map(|newest| newest.id);
         if newest != id && self.flaw != Flaw::NeverHeals {
             let since = |found: &Checkpoint| found.at - BEHIND;
             let is_missing = |position: u64, recorded_at: Timestamp| {
-                found.is_none_or(|found| position > found.position || recorded_at >= since(&found))
+                let is_later = |found: &Checkpoint| position > found.position || recorded_at >= since(found);
+                found.as_ref().is_none_or(is_later)
             };
             let stored = database.stored.iter();
             let again = stored.filter(|(position, stored)| is_missing(**position, stored.recorded_at));
@@ -98,56 +104,58 @@ impl Storm {
         if window.is_empty() {
             return false;
         }
-        let known = self.processes[master as usize].relay.known;
-        let mut newest = known.map(|known| (known.sequence, known.event));
+        let known = self.processes[master as usize].relay.known.clone();
+        let mut newest = known.as_ref().map(|known| (known.sequence, known.message.clone()));
         let (mut acked, mut first_failed, mut is_other_stream) = (Vec::new(), None, false);
-        for (position, event) in &window {
-            match self.send(master, *event) {
+        for batch in self.batches(&window) {
+            let events: Vec<usize> = batch.iter().map(|(_, event)| *event).collect();
+            let message = Message::of(&events, self.flaw);
+            match self.send(master, &message) {
                 Some((sequence, is_duplicate)) => {
-                    acked.push(*position);
-                    is_other_stream |= !is_duplicate && known.is_some_and(|known| sequence <= known.sequence);
-                    if newest.is_none_or(|(newest, _)| sequence > newest) {
-                        newest = Some((sequence, *event));
+                    acked.extend(batch.iter().map(|(position, _)| *position));
+                    is_other_stream |= !is_duplicate && known.as_ref().is_some_and(|known| sequence <= known.sequence);
+                    if newest.as_ref().is_none_or(|(newest, _)| sequence > *newest) {
+                        newest = Some((sequence, message.id));
                     }
                 }
-                None => first_failed = first_failed.or(Some(*position)),
+                None => first_failed = first_failed.or(Some(batch[0].0)),
             }
         }
         let is_last = window.len() < WINDOW;
         let last = window.last().map_or(0, |(position, _)| *position);
         let position = match first_failed {
             Some(failed) => failed - 1,
-            None if is_last => last.max(known.map_or(0, |known| known.position)),
+            None if is_last => last.max(known.as_ref().map_or(0, |known| known.position)),
             None => last,
         };
         let starts_another = self.dice.one_in(3);
         let (now, database) = (self.world.now, &mut self.databases[master as usize]);
         let relay = &mut self.processes[master as usize].relay;
         let newest = newest.filter(|_| !is_other_stream);
-        match (newest, relay.known.filter(|_| !relay.is_known_full && !starts_another)) {
+        match (newest, known.filter(|_| !relay.is_known_full && !starts_another)) {
             (None, _) => relay.acked = acked,
-            (Some((sequence, event)), Some(known)) => {
+            (Some((sequence, message)), Some(known)) => {
                 let moved = Checkpoint {
                     position,
                     sequence,
-                    event,
+                    message,
                     at: now,
                     ..known
                 };
-                (relay.acked, relay.moved, relay.known) = (acked, Some(moved), Some(moved));
+                (relay.acked, relay.moved, relay.known) = (acked, Some(moved.clone()), Some(moved));
             }
-            (Some((sequence, event)), None) => {
+            (Some((sequence, message)), None) => {
                 database.outbox.retain(|position| !acked.contains(position));
                 let id = database.checkpoints.last().map_or(1, |last| last.id + 1);
                 let added = Checkpoint {
                     id,
                     position,
                     sequence,
-                    event,
+                    message,
                     at: now,
                     life: relay.life,
                 };
-                database.checkpoints.push(added);
+                database.checkpoints.push(added.clone());
                 (relay.known, relay.is_known_full) = (Some(added), false);
             }
         }
@@ -180,21 +188,32 @@ impl Storm {
         database.outbox.iter().take(WINDOW).map(event).collect()
     }
 
+    /// Cuts a window into messages, anywhere: what is sent again is cut otherwise.
+    fn batches<'w>(&mut self, window: &'w [(u64, usize)]) -> Vec<&'w [(u64, usize)]> {
+        let (mut batches, mut rest) = (Vec::new(), window);
+        while !rest.is_empty() {
+            let (batch, left) = rest.split_at(1 + self.dice.below(rest.len().min(BATCH_EVENTS_MAX)));
+            batches.push(batch);
+            rest = left;
+        }
+        batches
+    }
+
     /// Gives what the broker says, if that comes back.
-    fn send(&mut self, master: Master, event: usize) -> Option<(u64, bool)> {
+    fn send(&mut self, master: Master, message: &Message) -> Option<(u64, bool)> {
         let (now, fate) = (self.world.now, self.fate(16));
         let bus = &mut self.buses[master as usize];
         let sent = match fate {
             Some(0) => None,
             Some(1) => {
-                bus.late.push(event);
+                bus.late.push(message.clone());
                 None
             }
             Some(2) => {
-                bus.publish(event, now);
+                bus.publish(message.clone(), now);
                 None
             }
-            _ => Some(bus.publish(event, now)),
+            _ => Some(bus.publish(message.clone(), now)),
         };
         let how = match fate {
             Some(0) => "lost",
@@ -202,7 +221,12 @@ impl Storm {
             Some(2) => "there, and nobody hears of it",
             _ => "there",
         };
-        note!(self, "{}: publishes {}: {how}", master.name(), self.called(event));
+        note!(
+            self,
+            "{}: publishes {}: {how}",
+            master.name(),
+            self.called_all(&message.events)
+        );
         sent
     }
 }
