@@ -1,5 +1,7 @@
 //! Placing an order: what is answered, what is refused, and that a refusal writes nothing.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use mesh_contracts::api::PlaceFrozen;
@@ -7,6 +9,7 @@ use mesh_contracts::geo::Coordinates;
 use mesh_contracts::id::{AddressId, FoodPointId, OrderId, ProductId};
 use mesh_contracts::order::Kind;
 use mesh_contracts::point;
+use mesh_contracts::point::HoldRefusal;
 use mesh_contracts::user::Role;
 use mesh_testkit::{eventually, run};
 
@@ -174,6 +177,48 @@ async fn wrong_roles_other_peoples_orders_and_bad_bodies_are_refused_and_write_n
             .await;
         assert_eq!(huge.status(), StatusCode::PAYLOAD_TOO_LARGE);
         assert_eq!(world.events().await, before);
+        world
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_let_in_while_those_before_wait_for_a_kitchen_for_seconds() {
+    /// An order's wait, longer than what is let pass; and so many that each counts for little.
+    const WAIT: Duration = Duration::from_secs(4);
+    const BEFORE: usize = 10;
+    run(async |stage| {
+        let world = World::new(stage).await;
+        let mut orders = Vec::new();
+        for _ in 0..BEFORE {
+            orders.push(world.placed().await);
+        }
+        tokio::time::sleep(WAIT).await;
+        let answering = async {
+            for order in orders {
+                let reason = HoldRefusal::Full;
+                let failed = point::Event::HoldFailed {
+                    order,
+                    attempt: 1,
+                    reason,
+                };
+                world.point_says(&failed).await;
+            }
+        };
+        let turned_away = eventually("whoever comes now is turned away", async || {
+            let order = world.order();
+            let answer = world.post(&world.customer, "/orders", &order).await;
+            (answer.status() == StatusCode::SERVICE_UNAVAILABLE).then_some((order, answer))
+        });
+        let ((), (order, answer)) = tokio::join!(answering, turned_away);
+        assert_eq!(kind(&answer), "overloaded");
+        assert_eq!(answer.headers()["retry-after"], "1");
+        assert!(world.types(order.order).await.is_empty());
+        eventually("whoever comes again later is taken", async || {
+            let answer = world.post(&world.customer, "/orders", &order).await;
+            (answer.status() == StatusCode::CREATED).then_some(())
+        })
+        .await;
         world
     })
     .await;

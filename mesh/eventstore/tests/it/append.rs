@@ -139,9 +139,11 @@ async fn connections_that_break_lose_and_double_nothing() {
     let done = Arc::new(AtomicBool::new(false));
     let superuser_url = mesh_testkit::servers().postgres.superuser_url(&database.name);
     let breaker = tokio::spawn(break_connections(superuser_url, done.clone()));
-    let adding = (0..400).map(|n| streams.submit(&ids[n % 8], anyone(), add(1)));
-    for outcome in join_all(adding).await {
-        outcome.expect("stored, whatever breaks");
+    for _ in 0..10 {
+        let adding = (0..40).map(|n| streams.submit(&ids[n % 8], anyone(), add(1)));
+        for outcome in join_all(adding).await {
+            outcome.expect("stored, whatever breaks");
+        }
     }
     done.store(true, Ordering::Relaxed);
     assert!(breaker.await.expect("no panic") > 0, "nothing was broken");
@@ -167,7 +169,8 @@ async fn break_connections(url: String, done: Arc<AtomicBool>) -> u64 {
         .await
         .expect("permitted")
         .len() as u64;
-        tokio::time::sleep(Duration::from_millis(15)).await;
+        // Longer than connecting and sending again takes: what is lost twice is told to be unknown.
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     broken
 }
