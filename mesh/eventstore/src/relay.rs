@@ -5,6 +5,7 @@
 
 mod heal;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
@@ -102,7 +103,7 @@ struct Checkpoint {
 #[derive(Default)]
 struct Acked {
     /// Rows to delete.
-    positions: Vec<i64>,
+    rows: Vec<i64>,
     /// Where the newest checkpoint moves.
     moved: Option<Moved>,
 }
@@ -191,7 +192,7 @@ impl Relay<'_> {
                 Round::Sent => {}
                 Round::Doubt => return Ok(Pause::Doubt),
                 Round::Idle => {
-                    let nap = match self.acked.positions.is_empty() {
+                    let nap = match self.acked.rows.is_empty() {
                         true => IDLE_POLL,
                         false => SETTLE_WITHIN,
                     };
@@ -208,47 +209,55 @@ impl Relay<'_> {
 
     /// Settles the last window and publishes the oldest one of the outbox.
     async fn round(&mut self) -> Result<Round, sqlx::Error> {
-        let (read_at, window) = self.read_outbox().await?;
-        if window.is_empty() {
+        let look = self.read_outbox().await?;
+        if look.window.is_empty() {
             return Ok(Round::Idle);
         }
         let mut settled = Settled::new(self.checkpoint.as_ref());
-        for (batch, ack) in self.publish(&window).await {
-            settled.note(batch, ack);
+        let mut rows = look.rows.as_slice();
+        for (batch, ack) in self.publish(&look.window).await {
+            let (own, rest) = rows.split_at(batch.len());
+            settled.note(own, batch, ack);
+            rows = rest;
         }
-        let is_last = window.len() < WINDOW;
-        self.settle(&settled, &window, is_last, read_at).await?;
+        self.settle(&settled, &look).await?;
         if let Some(why) = settled.failure {
             tracing::warn!(context = self.context.as_str(), error = %why, "event not published, trying again");
             return Ok(Round::Doubt);
         }
         Ok(if settled.is_other_stream {
             Round::Doubt
-        } else if is_last {
+        } else if look.is_last() {
             Round::Idle
         } else {
             Round::Sent
         })
     }
 
-    /// Deletes what the broker acknowledged, moves the checkpoint, and reads what comes next.
-    async fn read_outbox(&mut self) -> Result<(SqlTime, Vec<Envelope>), sqlx::Error> {
-        let Acked { positions, moved } = std::mem::take(&mut self.acked);
+    /// Deletes what the broker acknowledged, moves the checkpoint, and reads what comes next: whole rows, until a
+    /// window is full.
+    async fn read_outbox(&mut self) -> Result<Look, sqlx::Error> {
+        let Acked { rows, moved } = std::mem::take(&mut self.acked);
         let moved = moved.as_ref();
-        let rows = sqlx::query(concat!(
-            "with gone as (delete from outbox where position = any($1)),
+        let found = sqlx::query(concat!(
+            "with gone as (delete from outbox where first = any($1)),
              moved as (update relay_checkpoints set position = $3, js_seq = $4, event_id = $5, at = $6 where id = $2)
              ",
             // The statement's own start comes before its snapshot, as a checkpoint must.
-            "select statement_timestamp() as read_at, ",
+            "select statement_timestamp() as read_at, o.first, ",
             envelope_columns!(),
             // Its snapshot still has what it deletes. Lateral, with its fence: read the other way round, from the
             // events to the outbox, this would walk through all that ever happened.
-            " from (select position from outbox where position <> all($1) order by position limit $7) o
-             cross join lateral (select * from events where position = o.position offset 0) e
-             order by o.position"
+            " from (
+                 select first, positions, sum(cardinality(positions)) over (order by first) as up_to
+                 from (select first, positions from outbox where first <> all($1) order by first limit $7) oldest
+             ) o
+             cross join lateral unnest(o.positions) p (position)
+             cross join lateral (select * from events where position = p.position offset 0) e
+             where o.up_to - cardinality(o.positions) < $7
+             order by e.position"
         ))
-        .bind(positions)
+        .bind(rows)
         .bind(moved.map(|moved| moved.id))
         .bind(moved.map(|moved| signed(moved.position)))
         .bind(moved.map(|moved| signed(moved.js_seq)))
@@ -257,12 +266,15 @@ impl Relay<'_> {
         .bind(WINDOW as i64)
         .fetch_all(&mut self.connection)
         .await?;
-        let read_at = match rows.first() {
+        let read_at = match found.first() {
             Some(row) => row.try_get("read_at")?,
             None => SqlTime(Timestamp::UNIX_EPOCH),
         };
-        let window = rows.iter().map(envelope).collect::<Result<_, _>>()?;
-        Ok((read_at, window))
+        Ok(Look {
+            read_at,
+            rows: found.iter().map(|row| row.try_get("first")).collect::<Result<_, _>>()?,
+            window: found.iter().map(envelope).collect::<Result<_, _>>()?,
+        })
     }
 
     /// Sends all in order, as few messages, then awaits all answers.
@@ -282,49 +294,44 @@ impl Relay<'_> {
     }
 
     /// Notes what to settle with the next look; once in a while makes a new checkpoint at once.
-    async fn settle(
-        &mut self,
-        settled: &Settled,
-        window: &[Envelope],
-        is_last: bool,
-        read_at: SqlTime,
-    ) -> Result<(), sqlx::Error> {
-        metrics::counter!("relay_published_total").increment(settled.acked.len() as u64);
+    async fn settle(&mut self, settled: &Settled, look: &Look) -> Result<(), sqlx::Error> {
+        metrics::counter!("relay_published_total").increment(settled.acked as u64);
+        let rows = settled.rows();
         let Some((js_seq, message_id)) = settled.newest.filter(|_| !settled.is_other_stream) else {
-            self.acked.positions.clone_from(&settled.acked);
+            self.acked.rows = rows;
             return Ok(());
         };
-        let last = window.last().map_or(0, |event| event.position);
+        let last = look.window.last().map_or(0, |event| event.position);
         let known = self.checkpoint.as_ref().map_or(0, |known| known.position);
         let position = match settled.first_failed {
-            Some(failed) => failed - 1,
-            None if is_last => last.max(known),
-            None => last,
+            Some(failed) => look.newest_row().min(failed - 1),
+            None if look.is_last() => last.max(known),
+            None => look.newest_row(),
         };
         let is_due =
             |known: &Checkpoint| known.started.elapsed() >= CHECKPOINT_EVERY || known.events >= CHECKPOINT_EVENTS;
         let next = match self.checkpoint.take().filter(|known| !is_due(known)) {
             Some(current) => {
                 self.acked = Acked {
-                    positions: settled.acked.clone(),
+                    rows,
                     moved: Some(Moved {
                         id: current.id,
                         position,
                         js_seq,
                         message_id,
-                        at: read_at,
+                        at: look.read_at,
                     }),
                 };
                 Checkpoint {
                     position,
                     js_seq,
                     message_id,
-                    events: current.events + settled.acked.len(),
+                    events: current.events + settled.acked,
                     ..current
                 }
             }
             None => {
-                self.add_checkpoint(settled, position, js_seq, message_id, read_at)
+                self.add_checkpoint(settled, position, js_seq, message_id, look.read_at)
                     .await?
             }
         };
@@ -341,11 +348,11 @@ impl Relay<'_> {
         read_at: SqlTime,
     ) -> Result<Checkpoint, sqlx::Error> {
         let id = sqlx::query_scalar(
-            "with gone as (delete from outbox where position = any($1))
+            "with gone as (delete from outbox where first = any($1))
              insert into relay_checkpoints (context, position, js_seq, event_id, at, stream_created)
              values ($2, $3, $4, $5, $6, $7) returning id",
         )
-        .bind(&settled.acked)
+        .bind(settled.rows())
         .bind(self.context.as_str())
         .bind(signed(position))
         .bind(signed(js_seq))
@@ -360,7 +367,7 @@ impl Relay<'_> {
             js_seq,
             message_id,
             started: Instant::now(),
-            events: settled.acked.len(),
+            events: settled.acked,
         })
     }
 
@@ -387,9 +394,34 @@ impl Relay<'_> {
     }
 }
 
+/// What waits, as one look found it.
+struct Look {
+    read_at: SqlTime,
+    /// The row of each event of the window.
+    rows: Vec<i64>,
+    window: Vec<Envelope>,
+}
+
+impl Look {
+    /// Nothing waited but this.
+    fn is_last(&self) -> bool {
+        self.window.len() < WINDOW
+    }
+
+    /// Whatever waits in later rows has a higher position than this: what was committed at the same time lies between
+    /// each other.
+    fn newest_row(&self) -> u64 {
+        self.rows.iter().max().map_or(0, |row| unsigned(*row))
+    }
+}
+
 /// The broker's answers to one window.
 struct Settled {
-    acked: Vec<i64>,
+    /// Events.
+    acked: usize,
+    /// Rows with an event that it took, and those with one that it did not.
+    taken: BTreeSet<i64>,
+    failed: BTreeSet<i64>,
     newest: Option<(u64, Uuid)>,
     first_failed: Option<u64>,
     failure: Option<BoxError>,
@@ -401,7 +433,9 @@ struct Settled {
 impl Settled {
     fn new(checkpoint: Option<&Checkpoint>) -> Self {
         Self {
-            acked: Vec::new(),
+            acked: 0,
+            taken: BTreeSet::new(),
+            failed: BTreeSet::new(),
             newest: checkpoint.map(|known| (known.js_seq, known.message_id)),
             first_failed: None,
             failure: None,
@@ -410,20 +444,27 @@ impl Settled {
         }
     }
 
-    fn note(&mut self, batch: &[Envelope], ack: Result<Published, PublishError>) {
+    fn note(&mut self, rows: &[i64], batch: &[Envelope], ack: Result<Published, PublishError>) {
         match ack {
             Ok(published) => {
-                self.acked.extend(batch.iter().map(|event| signed(event.position)));
+                self.acked += batch.len();
+                self.taken.extend(rows);
                 self.is_other_stream |= !published.duplicate && published.sequence <= self.known_seq;
                 if self.newest.is_none_or(|(seq, _)| published.sequence > seq) {
                     self.newest = Some((published.sequence, message_id(batch)));
                 }
             }
             Err(err) => {
+                self.failed.extend(rows);
                 self.first_failed.get_or_insert(batch[0].position);
                 self.failure.get_or_insert(err.into());
             }
         }
+    }
+
+    /// Those that can go. A row of which only some events were taken is sent again whole.
+    fn rows(&self) -> Vec<i64> {
+        self.taken.difference(&self.failed).copied().collect()
     }
 }
 

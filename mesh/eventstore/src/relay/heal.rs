@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use mesh_bus::StreamsError;
 use sqlx::Connection as _;
 
-use super::{Checkpoint, Relay, checkpoint_of};
+use super::{Checkpoint, Relay, WINDOW, checkpoint_of};
 use crate::read::signed;
 use crate::sql_time::SqlTime;
 
@@ -102,19 +102,25 @@ impl Relay<'_> {
     async fn enqueue_since(&mut self, found: Option<&Checkpoint>) -> Result<(), sqlx::Error> {
         let id = found.map_or(0, |found| found.id);
         let mut tx = self.connection.begin().await?;
-        let enqueued = sqlx::query(
-            "insert into outbox (position, shard)
-             select e.position, e.shard from events e
-             where e.position > (select c.position from relay_checkpoints c where c.id = $1)
-                or e.recorded_at >= coalesce(
-                    (select c.at - interval '60 seconds' from relay_checkpoints c where c.id = $1),
-                    now() - interval '7 days')
-             on conflict do nothing",
+        let enqueued: i64 = sqlx::query_scalar(
+            "with missing as (
+                 select e.position, (row_number() over (order by e.position) - 1) / $2 as portion from events e
+                 where e.position > (select c.position from relay_checkpoints c where c.id = $1)
+                    or e.recorded_at >= coalesce(
+                        (select c.at - interval '60 seconds' from relay_checkpoints c where c.id = $1),
+                        now() - interval '7 days')
+             ), enqueued as (
+                 insert into outbox as o (first, positions)
+                 select min(position), array_agg(position) from missing group by portion
+                 on conflict (first) do update set positions =
+                     (select array_agg(distinct p) from unnest(o.positions || excluded.positions) p)
+             )
+             select count(*) from missing",
         )
         .bind(id)
-        .execute(&mut *tx)
-        .await?
-        .rows_affected();
+        .bind(WINDOW as i64)
+        .fetch_one(&mut *tx)
+        .await?;
         sqlx::query("delete from relay_checkpoints where context = $1 and id > $2")
             .bind(self.context.as_str())
             .bind(id)

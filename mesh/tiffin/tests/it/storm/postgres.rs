@@ -50,7 +50,7 @@ pub struct Database {
     slow: Option<(u64, Timestamp)>,
     pub stored: BTreeMap<u64, Stored>,
     last_of_stream: HashMap<String, u64>,
-    pub outbox: BTreeSet<u64>,
+    pub outbox: BTreeMap<u64, Vec<u64>>,
     pub checkpoints: Vec<Checkpoint>,
     pub marks: HashMap<String, u64>,
     pub answers: HashMap<Uuid, Answered>,
@@ -89,7 +89,9 @@ impl Database {
             let event = *event;
             self.stored.insert(position, Stored { event, recorded_at });
             self.last_of_stream.insert((*stream).to_owned(), position);
-            self.outbox.insert(position);
+        }
+        if !events.is_empty() {
+            self.outbox.insert(from, (from..from + events.len() as u64).collect());
         }
     }
 

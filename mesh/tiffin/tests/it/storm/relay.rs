@@ -86,7 +86,9 @@ impl Storm {
             let stored = database.stored.iter();
             let again = stored.filter(|(position, stored)| is_missing(**position, stored.recorded_at));
             let again: Vec<u64> = again.map(|(position, _)| *position).collect();
-            database.outbox.extend(&again);
+            for position in &again {
+                database.outbox.entry(*position).or_insert_with(|| vec![*position]);
+            }
             database.checkpoints.retain(|known| Some(known.id) <= id);
             note!(self, "{}: relay sends {} events again", master.name(), again.len());
         }
@@ -100,7 +102,7 @@ impl Storm {
     }
 
     fn publish_window(&mut self, master: Master) -> bool {
-        let window = self.window(master);
+        let (rows, window) = self.window(master);
         if window.is_empty() {
             return false;
         }
@@ -122,14 +124,18 @@ impl Storm {
             }
         }
         let is_last = window.len() < WINDOW;
+        let newest_row = rows.last().copied().unwrap_or_default();
         let last = window.last().map_or(0, |(position, _)| *position);
         let position = match first_failed {
-            Some(failed) => failed - 1,
+            Some(failed) => newest_row.min(failed - 1),
             None if is_last => last.max(known.as_ref().map_or(0, |known| known.position)),
-            None => last,
+            None => newest_row,
         };
         let starts_another = self.dice.one_in(3);
         let (now, database) = (self.world.now, &mut self.databases[master as usize]);
+        // A row of which only some events were taken is sent again whole.
+        let is_taken = |row: &u64| database.outbox[row].iter().all(|position| acked.contains(position));
+        let acked: Vec<u64> = rows.into_iter().filter(is_taken).collect();
         let relay = &mut self.processes[master as usize].relay;
         let newest = newest.filter(|_| !is_other_stream);
         match (newest, known.filter(|_| !relay.is_known_full && !starts_another)) {
@@ -145,7 +151,7 @@ impl Storm {
                 (relay.acked, relay.moved, relay.known) = (acked, Some(moved.clone()), Some(moved));
             }
             (Some((sequence, message)), None) => {
-                database.outbox.retain(|position| !acked.contains(position));
+                database.outbox.retain(|row, _| !acked.contains(row));
                 let id = database.checkpoints.last().map_or(1, |last| last.id + 1);
                 let added = Checkpoint {
                     id,
@@ -165,12 +171,12 @@ impl Storm {
         true
     }
 
-    /// Settles the last window, and reads the next.
-    fn window(&mut self, master: Master) -> Vec<(u64, usize)> {
+    /// Settles the last window, and reads the next: whole rows until it is full, and which those are.
+    fn window(&mut self, master: Master) -> (Vec<u64>, Vec<(u64, usize)>) {
         let database = &mut self.databases[master as usize];
         let relay = &mut self.processes[master as usize].relay;
-        for position in relay.acked.drain(..) {
-            database.outbox.remove(&position);
+        for row in relay.acked.drain(..) {
+            database.outbox.remove(&row);
         }
         if let Some(moved) = relay.moved.take()
             && let Some(kept) = database.checkpoints.iter_mut().find(|kept| kept.id == moved.id)
@@ -183,9 +189,18 @@ impl Storm {
             let next: Vec<(u64, usize)> = next.map(|(position, _)| event(position)).collect();
             relay.last_position = next.last().map_or(relay.last_position, |(last, _)| *last);
             database.outbox.clear();
-            return next;
+            return (Vec::new(), next);
         }
-        database.outbox.iter().take(WINDOW).map(event).collect()
+        let (mut rows, mut positions) = (Vec::new(), Vec::new());
+        for (row, of_row) in &database.outbox {
+            if positions.len() >= WINDOW {
+                break;
+            }
+            rows.push(*row);
+            positions.extend_from_slice(of_row);
+        }
+        positions.sort_unstable();
+        (rows, positions.iter().map(event).collect())
     }
 
     /// Cuts a window into messages, anywhere: what is sent again is cut otherwise.
