@@ -3,7 +3,7 @@
 //! A model of the append: everything of one call is there or nothing is. Positions are given out before the commit,
 //! so that one which is taken may become visible long after later ones.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
