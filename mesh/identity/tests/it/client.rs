@@ -180,7 +180,13 @@ async fn what_is_left_of_the_deadline_is_passed_on_and_kept() {
     })
     .await;
     assert!(left_ms <= 200, "{left_ms}");
-    assert!(matches!(failed, ClientError::Timeout { .. }), "{failed}");
+    // Both sides keep it, and either may be the first.
+    let is_late = match &failed {
+        ClientError::Timeout { .. } => true,
+        ClientError::Status { status, .. } => *status == StatusCode::SERVICE_UNAVAILABLE,
+        _ => false,
+    };
+    assert!(is_late, "{failed}");
 }
 
 #[tokio::test]
