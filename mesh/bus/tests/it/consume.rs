@@ -68,6 +68,20 @@ async fn drained_turns_true_once_everything_is_acknowledged() {
     assert_eq!(notes.of(&stream(1)).len(), 300);
 }
 
+/// What is handed over of these streams, when all there is has been acknowledged.
+async fn noted_of(bus: &Bus, stream_prefix: &'static str) -> Vec<(String, u64)> {
+    let notes = Notes::default();
+    let noted = notes.clone();
+    let subscription = Subscription::new(Context::Order, DURABLE).only_streams_of(stream_prefix);
+    let mut drained = subscription.drained();
+    let _consumer = consume(bus, subscription, move |event| {
+        noted.note(event);
+        Verdict::Done
+    });
+    drained.wait_for(|drained| *drained).await.unwrap();
+    notes.all()
+}
+
 #[tokio::test]
 async fn events_of_other_streams_are_acknowledged_unread() {
     let stage = Stage::new();
@@ -78,16 +92,7 @@ async fn events_of_other_streams_are_acknowledged_unread() {
     let sent = bus.jetstream().publish_with_headers(subject, headers, "?".into()).await;
     sent.unwrap().await.unwrap();
     publish(&bus, &[event("ord_b1", 2), event("ord_a1", 1), event("ord_b1", 3)]).await;
-    let notes = Notes::default();
-    let noted = notes.clone();
-    let subscription = Subscription::new(Context::Order, DURABLE).only_streams_of("ord_a");
-    let mut drained = subscription.drained();
-    let _consumer = consume(&bus, subscription, move |event| {
-        noted.note(event);
-        Verdict::Done
-    });
-    drained.wait_for(|drained| *drained).await.unwrap();
-    assert_eq!(notes.all(), [("ord_a1".to_owned(), 1)]);
+    assert_eq!(noted_of(&bus, "ord_a").await, [("ord_a1".to_owned(), 1)]);
     assert!(letters(&stage).await.is_empty());
 }
 
@@ -133,16 +138,7 @@ async fn of_a_batch_only_what_is_of_the_wanted_streams_is_handed_over() {
     bus.publish_batch(&others).await.unwrap().await.unwrap();
     let mixed = [event("ord_b1", 3), event("ord_a1", 1), event("ord_b1", 4)];
     bus.publish_batch(&mixed).await.unwrap().await.unwrap();
-    let notes = Notes::default();
-    let noted = notes.clone();
-    let subscription = Subscription::new(Context::Order, DURABLE).only_streams_of("ord_a");
-    let mut drained = subscription.drained();
-    let _consumer = consume(&bus, subscription, move |event| {
-        noted.note(event);
-        Verdict::Done
-    });
-    drained.wait_for(|drained| *drained).await.unwrap();
-    assert_eq!(notes.all(), [("ord_a1".to_owned(), 1)]);
+    assert_eq!(noted_of(&bus, "ord_a").await, [("ord_a1".to_owned(), 1)]);
 }
 
 #[tokio::test]
