@@ -93,7 +93,9 @@ async fn a_new_product_opens_stock_where_it_is_sold() {
         assert_eq!(world.stock_events(there).await, both);
         assert!(world.stock_events(abroad).await.is_empty());
         let opened = world.events(here).await.pop().expect("opened");
-        assert_eq!(opened.meta.actor.0, "service:point-master");
+        // Heard by the service, or found by the timer that looks again after a point was registered: whoever is first.
+        let by = ["service:point-master", "timer:point-master"];
+        assert!(by.contains(&opened.meta.actor.0.as_str()), "{opened:?}");
     })
     .await;
 }
