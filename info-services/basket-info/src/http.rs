@@ -1,5 +1,7 @@
 //! What a customer may ask about a basket and a payment.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
@@ -21,7 +23,7 @@ use crate::view;
 const OPERATORS: &[&str] = &["tiffin"];
 
 /// Everything this service answers.
-pub fn router(app: App) -> Router {
+pub fn router(app: Arc<App>) -> Router {
     let people = Router::new()
         .route("/basket", get(basket))
         .route("/orders/{id}/payment", get(payment))
@@ -30,7 +32,7 @@ pub fn router(app: App) -> Router {
     server::with_layers(people.merge(operators).with_state(app))
 }
 
-async fn basket(State(app): State<App>, caller: Caller, fresh: Fresh) -> Result<Response, Problem> {
+async fn basket(State(app): State<Arc<App>>, caller: Caller, fresh: Fresh) -> Result<Response, Problem> {
     caller.require(Role::Customer)?;
     let id = caller.subject.basket().to_string();
     let read = app.projection.get::<Baskets>(&id).await?;
@@ -40,7 +42,7 @@ async fn basket(State(app): State<App>, caller: Caller, fresh: Fresh) -> Result<
 }
 
 async fn payment(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     Path(order): Path<OrderId>,
     fresh: Fresh,

@@ -9,28 +9,25 @@ pub mod http;
 
 pub mod config;
 
-use axum::extract::FromRef;
 use mesh_projection::Projection;
+use mesh_projection::freshness::ReadModel;
 use mesh_runtime::consistency::Signer;
 
 /// The name of the service, everywhere.
 pub const NAME: &str = "basket-info";
 
 /// What handlers share.
-#[derive(Clone)]
 pub struct App {
     pub projection: Projection,
     pub signer: Signer,
 }
 
-impl FromRef<App> for Projection {
-    fn from_ref(app: &App) -> Self {
-        app.projection.clone()
+impl ReadModel for App {
+    fn projection(&self) -> &Projection {
+        &self.projection
     }
-}
 
-impl FromRef<App> for Signer {
-    fn from_ref(app: &App) -> Self {
-        app.signer.clone()
+    fn signer(&self) -> &Signer {
+        &self.signer
     }
 }

@@ -1,5 +1,7 @@
 //! basket-info: `serve` (default), `--help`.
 
+use std::sync::Arc;
+
 use basket_info::config::Config;
 use basket_info::{App, NAME, http as routes, projector};
 use mesh_bus::Bus;
@@ -35,10 +37,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let bus = Bus::connect(config.bus).await?;
     let feeds = Feeds::over(mesh.client(), config.upstreams);
     let projection = Projection::connect(config.redis, feeds).await?;
-    let app = App {
+    let app = Arc::new(App {
         projection: projection.clone(),
         signer: config.signer,
-    };
+    });
     let projecting = projector::run(&projection, &bus, &shutdown);
     let ready = Ready::new(&["filled"]);
     tokio::try_join!(

@@ -33,7 +33,7 @@ const PAGE_MAX: usize = 100;
 const OPERATORS: &[&str] = &["tiffin"];
 
 /// Everything this service answers.
-pub fn router(app: App) -> Router {
+pub fn router(app: Arc<App>) -> Router {
     let people = Router::new()
         .route("/menu", get(menu))
         .route("/products/{id}", get(product))
@@ -53,7 +53,7 @@ struct WhichMenu {
 }
 
 async fn menu(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     _: Caller,
     Query(which): Query<WhichMenu>,
     fresh: Fresh,
@@ -65,7 +65,7 @@ async fn menu(
 }
 
 async fn product(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     Path(id): Path<ProductId>,
     fresh: Fresh,
@@ -78,7 +78,7 @@ async fn product(
 }
 
 async fn promotion(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     Path(id): Path<PromotionId>,
     fresh: Fresh,
@@ -97,7 +97,7 @@ struct WhichPromotions {
 }
 
 async fn promotions(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     Query(which): Query<WhichPromotions>,
     fresh: Fresh,
@@ -137,7 +137,7 @@ impl WhichPoints {
 }
 
 async fn food_points(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     Query(which): Query<WhichPoints>,
     fresh: Fresh,

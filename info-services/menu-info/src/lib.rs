@@ -10,8 +10,8 @@ pub mod http;
 
 pub mod config;
 
-use axum::extract::FromRef;
 use mesh_projection::Projection;
+use mesh_projection::freshness::ReadModel;
 use mesh_runtime::Clock;
 use mesh_runtime::consistency::Signer;
 
@@ -21,7 +21,6 @@ use crate::shop::Shops;
 pub const NAME: &str = "menu-info";
 
 /// What handlers share.
-#[derive(Clone)]
 pub struct App {
     pub projection: Projection,
     pub signer: Signer,
@@ -30,14 +29,12 @@ pub struct App {
     pub clock: Clock,
 }
 
-impl FromRef<App> for Projection {
-    fn from_ref(app: &App) -> Self {
-        app.projection.clone()
+impl ReadModel for App {
+    fn projection(&self) -> &Projection {
+        &self.projection
     }
-}
 
-impl FromRef<App> for Signer {
-    fn from_ref(app: &App) -> Self {
-        app.signer.clone()
+    fn signer(&self) -> &Signer {
+        &self.signer
     }
 }

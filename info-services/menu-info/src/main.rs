@@ -1,5 +1,7 @@
 //! menu-info: `serve` (default), `--help`.
 
+use std::sync::Arc;
+
 use menu_info::config::Config;
 use menu_info::shop::Shops;
 use menu_info::{App, NAME, http as routes, projector};
@@ -36,12 +38,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let bus = Bus::connect(config.bus).await?;
     let feeds = Feeds::over(mesh.client(), config.upstreams);
     let projection = Projection::connect(config.redis, feeds).await?;
-    let app = App {
+    let app = Arc::new(App {
         projection: projection.clone(),
         signer: config.signer,
         shops: Shops::new(projection.clone()),
         clock: common.clock,
-    };
+    });
     let projecting = projector::run(&projection, &bus, &shutdown);
     let ready = Ready::new(&["filled"]);
     tokio::try_join!(

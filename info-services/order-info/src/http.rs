@@ -1,5 +1,6 @@
 //! What customers, kitchens, couriers and operators may ask.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -20,7 +21,7 @@ use mesh_runtime::extract::{Path, Query};
 use mesh_runtime::json::Json;
 use mesh_runtime::{Problem, server};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::App;
 use crate::past::AsOf;
@@ -40,7 +41,7 @@ const OPERATORS: &[&str] = &["tiffin"];
 const OPS_HEARTBEAT_PERIOD: Duration = Duration::from_secs(2);
 
 /// Everything this service answers.
-pub fn router(app: App) -> Router {
+pub fn router(app: Arc<App>) -> Router {
     let people = Router::new()
         .route("/orders", get(orders))
         .route("/orders/{id}", get(order))
@@ -73,7 +74,7 @@ fn page_default() -> usize {
 }
 
 async fn orders(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     Query(part): Query<Part>,
     _: Fresh,
@@ -85,7 +86,7 @@ async fn orders(
 }
 
 async fn order(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     Path(id): Path<OrderId>,
     AsOf(as_of): AsOf,
@@ -102,7 +103,7 @@ async fn order(
 }
 
 async fn history(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     Path(id): Path<OrderId>,
     AsOf(as_of): AsOf,
@@ -114,7 +115,7 @@ async fn history(
 }
 
 async fn order_live(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     headers: HeaderMap,
     Path(id): Path<OrderId>,
@@ -125,7 +126,7 @@ async fn order_live(
 }
 
 async fn tickets(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     Path(id): Path<FoodPointId>,
     Query(part): Query<Part>,
@@ -137,7 +138,7 @@ async fn tickets(
 }
 
 async fn point_live(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     headers: HeaderMap,
     Path(id): Path<FoodPointId>,
@@ -148,7 +149,7 @@ async fn point_live(
 }
 
 async fn jobs(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     Query(part): Query<Part>,
     _: Fresh,
@@ -160,7 +161,7 @@ async fn jobs(
 }
 
 async fn courier_live(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     headers: HeaderMap,
     _: Fresh,
@@ -174,7 +175,12 @@ async fn courier_live(
     app.open(live, &headers).await
 }
 
-async fn ops_live(State(app): State<App>, caller: Caller, headers: HeaderMap, _: Fresh) -> Result<Response, Problem> {
+async fn ops_live(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    headers: HeaderMap,
+    _: Fresh,
+) -> Result<Response, Problem> {
     caller.require(Role::Operator)?;
     let open = Status::ALL.into_iter().filter(|status| !status.is_terminal());
     let live = app
@@ -188,7 +194,10 @@ async fn ops_live(State(app): State<App>, caller: Caller, headers: HeaderMap, _:
     app.open(live, &headers).await
 }
 
-async fn active_courier(State(app): State<App>, Path(id): Path<DeliveryId>) -> Result<Json<ActiveCourier>, Problem> {
+async fn active_courier(
+    State(app): State<Arc<App>>,
+    Path(id): Path<DeliveryId>,
+) -> Result<Json<ActiveCourier>, Problem> {
     let read = app.projection.get::<Deliveries>(&id.to_string()).await?;
     let read = read.ok_or_else(Problem::not_found)?;
     Ok(Json(ActiveCourier::from(&read.doc)))
@@ -207,7 +216,7 @@ impl App {
         index: &str,
         value: &str,
         part: Part,
-        show: impl Fn(Read<V::Doc>) -> Value,
+        show: impl Fn(Read<V::Doc>) -> Box<RawValue>,
     ) -> Result<Json<Listed>, Problem> {
         if !(1..=PAGE_MAX).contains(&part.limit) {
             let problem = Problem::bad_request("the query is not valid");

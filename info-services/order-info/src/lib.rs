@@ -12,9 +12,9 @@ pub mod http;
 
 pub mod config;
 
-use axum::extract::FromRef;
 use mesh_bus::feed::Feeds;
 use mesh_projection::Projection;
+use mesh_projection::freshness::ReadModel;
 use mesh_runtime::consistency::Signer;
 use mesh_runtime::{Clock, Shutdown};
 
@@ -22,7 +22,6 @@ use mesh_runtime::{Clock, Shutdown};
 pub const NAME: &str = "order-info";
 
 /// What handlers share.
-#[derive(Clone)]
 pub struct App {
     pub projection: Projection,
     pub signer: Signer,
@@ -34,14 +33,12 @@ pub struct App {
     pub shutdown: Shutdown,
 }
 
-impl FromRef<App> for Projection {
-    fn from_ref(app: &App) -> Self {
-        app.projection.clone()
+impl ReadModel for App {
+    fn projection(&self) -> &Projection {
+        &self.projection
     }
-}
 
-impl FromRef<App> for Signer {
-    fn from_ref(app: &App) -> Self {
-        app.signer.clone()
+    fn signer(&self) -> &Signer {
+        &self.signer
     }
 }

@@ -1,5 +1,7 @@
 //! order-info: `serve` (default), `--help`.
 
+use std::sync::Arc;
+
 use mesh_bus::Bus;
 use mesh_bus::feed::Feeds;
 use mesh_identity::Mesh;
@@ -35,13 +37,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let bus = Bus::connect(config.bus).await?;
     let feeds = Feeds::over(mesh.client(), config.upstreams);
     let projection = Projection::connect(config.redis, feeds.clone()).await?;
-    let app = App {
+    let app = Arc::new(App {
         projection: projection.clone(),
         signer: config.signer,
         feeds,
         clock: common.clock,
         shutdown: shutdown.clone(),
-    };
+    });
     let projecting = projector::run(&projection, &bus, &shutdown);
     let ready = Ready::new(&["filled"]);
     tokio::try_join!(

@@ -4,6 +4,8 @@
 //! Instants are business time. Events count in their order up to the first that is later: a state with a hole in it
 //! nobody could have seen.
 
+use std::sync::Arc;
+
 use axum::extract::FromRequestParts;
 use http::StatusCode;
 use http::request::Parts;
@@ -24,10 +26,10 @@ const CLOCK_SKEW_MAX: SignedDuration = SignedDuration::from_secs(5);
 /// `?as_of=`: the instant asked about; nothing for now.
 pub struct AsOf(pub Option<Timestamp>);
 
-impl FromRequestParts<App> for AsOf {
+impl FromRequestParts<Arc<App>> for AsOf {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Asked {

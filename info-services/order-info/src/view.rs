@@ -1,5 +1,7 @@
 //! Documents as they are answered: what each role may see of them.
 
+use std::collections::BTreeMap;
+
 use mesh_contracts::api::HistoryEntry;
 use mesh_contracts::envelope::Envelope;
 use mesh_contracts::id::{AddressId, CourierId, UserId};
@@ -12,6 +14,7 @@ use mesh_identity::Caller;
 use mesh_projection::{Page, Read};
 use mesh_runtime::consistency::Signer;
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
 use crate::projector::OrderDocument;
@@ -31,7 +34,7 @@ const OTHER_COURIERS: [&str; 1] = ["passed"];
 /// A part of a list, as answered.
 #[derive(Debug, Serialize)]
 pub struct Listed {
-    pub items: Vec<Value>,
+    pub items: Vec<Box<RawValue>>,
     pub next_cursor: Option<String>,
 }
 
@@ -67,17 +70,16 @@ pub fn concerns(document: &OrderDocument, caller: &Caller) -> bool {
 }
 
 /// An order as `caller` may see it; its owner also reads the PIN to tell the courier.
-pub fn order(document: &OrderDocument, caller: &Caller, signer: &Signer) -> Value {
-    let mut json = seen(document, caller);
-    if caller.subject == document.order.customer && !document.order.status.is_terminal() {
-        json.insert("pin".into(), signer.pin(&document.id.to_string()).into());
-    }
-    Value::Object(json)
+pub fn order(document: &OrderDocument, caller: &Caller, signer: &Signer) -> Box<RawValue> {
+    let shows_pin = caller.subject == document.order.customer && !document.order.status.is_terminal();
+    let pin = shows_pin.then(|| json(&signer.pin(&document.id.to_string())));
+    let also = pin.as_deref().map(|pin| ("pin", pin));
+    shown(document, also, &unseen(document, caller))
 }
 
 /// An order as it stood once, and as `caller` may see it. Without the PIN: a courier at the door is now.
-pub fn past_order(document: &OrderDocument, caller: &Caller) -> Value {
-    Value::Object(seen(document, caller))
+pub fn past_order(document: &OrderDocument, caller: &Caller) -> Box<RawValue> {
+    shown(document, None, &unseen(document, caller))
 }
 
 /// The body of an event as somebody of this role may see it. Lists are emptied, so that it still is one.
@@ -91,27 +93,20 @@ pub fn event(data: &mut Map<String, Value>, role: Role) {
 }
 
 /// A food point on the operators' board.
-pub fn kitchen(read: &Read<Kitchen>) -> Value {
+pub fn kitchen(read: &Read<Kitchen>) -> Box<RawValue> {
     let mark = KitchenMark::from(&read.doc);
-    read.id.parse().map_or(Value::Null, |id| pin(Pin::Kitchen { id, mark }))
+    json(&read.id.parse().ok().map(|id| Pin::Kitchen { id, mark }))
 }
 
 /// A courier on the operators' board.
-pub fn courier(read: &Read<Courier>) -> Value {
+pub fn courier(read: &Read<Courier>) -> Box<RawValue> {
     let known = read.id.parse().ok().zip(CourierMark::of(&read.doc));
-    known.map_or(Value::Null, |(id, mark)| pin(Pin::Courier { id, mark }))
-}
-
-fn pin(pin: Pin) -> Value {
-    serde_json::to_value(pin).expect("a pin has string keys")
+    json(&known.map(|(id, mark)| Pin::Courier { id, mark }))
 }
 
 /// A delivery as its courier sees it.
-pub fn job(read: &Read<Delivery>) -> Value {
-    let mut json = object(&read.doc);
-    json.insert("id".into(), read.id.as_str().into());
-    leave_out(&mut json, &OTHER_COURIERS);
-    Value::Object(json)
+pub fn job(read: &Read<Delivery>) -> Box<RawValue> {
+    shown(&read.doc, Some(("id", &json(&read.id))), &OTHER_COURIERS)
 }
 
 /// An order's past as `caller` may see it.
@@ -120,7 +115,7 @@ pub fn history(events: Vec<Envelope>, document: &OrderDocument, caller: &Caller)
         let mut entry = HistoryEntry::from(event);
         let mut data = entry.data.value();
         if let Value::Object(data) = &mut data {
-            leave_out_unseen(data, document, caller);
+            leave_out(data, &unseen(document, caller));
         }
         entry.data = data.into();
         entry
@@ -129,26 +124,22 @@ pub fn history(events: Vec<Envelope>, document: &OrderDocument, caller: &Caller)
 }
 
 /// A page whose documents are shown by `show`.
-pub fn page<D>(page: Page<D>, show: impl Fn(Read<D>) -> Value) -> Listed {
+pub fn page<D>(page: Page<D>, show: impl Fn(Read<D>) -> Box<RawValue>) -> Listed {
     Listed {
         items: page.items.into_iter().map(show).collect(),
         next_cursor: page.next,
     }
 }
 
-fn seen(document: &OrderDocument, caller: &Caller) -> Map<String, Value> {
-    let mut json = object(document);
-    leave_out_unseen(&mut json, document, caller);
-    json
-}
-
-fn leave_out_unseen(json: &mut Map<String, Value>, document: &OrderDocument, caller: &Caller) {
-    if !runs_the_chain(caller.role) {
-        leave_out(json, &INTERNAL);
-    }
-    if !sees_costs(document, caller) {
-        leave_out(json, &COSTS);
-    }
+/// What of an order, and of its events, is none of the caller's business.
+fn unseen(document: &OrderDocument, caller: &Caller) -> Vec<&'static str> {
+    let internal = (!runs_the_chain(caller.role)).then_some(INTERNAL);
+    let costs = (!sees_costs(document, caller)).then_some(COSTS);
+    internal
+        .into_iter()
+        .flatten()
+        .chain(costs.into_iter().flatten())
+        .collect()
 }
 
 fn sees_costs(document: &OrderDocument, caller: &Caller) -> bool {
@@ -172,11 +163,17 @@ fn runs_the_chain(role: Role) -> bool {
     }
 }
 
-fn object(document: &impl Serialize) -> Map<String, Value> {
-    match serde_json::to_value(document) {
-        Ok(Value::Object(object)) => object,
-        other => unreachable!("documents are JSON objects, not {other:?}"),
-    }
+/// A document with one field more, maybe, and without some. Its fields stay the text that they are.
+fn shown(document: &impl Serialize, also: Option<(&str, &RawValue)>, unseen: &[&str]) -> Box<RawValue> {
+    let text = json(document);
+    let mut fields: BTreeMap<&str, &RawValue> = serde_json::from_str(text.get()).expect("documents are JSON objects");
+    fields.extend(also);
+    fields.retain(|name, _| !unseen.contains(name));
+    json(&fields)
+}
+
+fn json(document: &impl Serialize) -> Box<RawValue> {
+    to_raw_value(document).expect("documents have string keys and finite numbers")
 }
 
 fn leave_out(json: &mut Map<String, Value>, names: &[&str]) {

@@ -1,5 +1,7 @@
 //! What people may ask about themselves, operators about couriers, and a courier about the way to the door.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
@@ -24,7 +26,7 @@ use crate::view::Courier;
 const OPERATORS: &[&str] = &["tiffin"];
 
 /// Everything this service answers.
-pub fn router(app: App) -> Router {
+pub fn router(app: Arc<App>) -> Router {
     let people = Router::new()
         .route("/me", get(me))
         .route("/couriers/{id}", get(courier))
@@ -34,14 +36,14 @@ pub fn router(app: App) -> Router {
     server::with_layers(people.merge(operators).with_state(app))
 }
 
-async fn me(State(app): State<App>, caller: Caller, fresh: Fresh) -> Result<Response, Error> {
+async fn me(State(app): State<Arc<App>>, caller: Caller, fresh: Fresh) -> Result<Response, Error> {
     let kept = app.profiles.of(caller.subject).await?.ok_or_else(Problem::not_found)?;
     let tag = format!("{0}.{0}", kept.profile_version);
     Ok(fresh.answer(&tag, &kept.profile))
 }
 
 async fn courier(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     Path(id): Path<CourierId>,
     fresh: Fresh,
@@ -56,7 +58,7 @@ async fn courier(
 
 /// Only while the job is the courier's: before and after, the address does not exist.
 async fn address(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     Path(id): Path<DeliveryId>,
     _: Fresh,

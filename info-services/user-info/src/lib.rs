@@ -13,8 +13,8 @@ pub mod error;
 
 pub mod config;
 
-use axum::extract::FromRef;
 use mesh_projection::Projection;
+use mesh_projection::freshness::ReadModel;
 use mesh_runtime::consistency::Signer;
 
 use crate::profiles::Profiles;
@@ -23,21 +23,18 @@ use crate::profiles::Profiles;
 pub const NAME: &str = "user-info";
 
 /// What handlers share.
-#[derive(Clone)]
 pub struct App {
     pub projection: Projection,
     pub signer: Signer,
     pub profiles: Profiles,
 }
 
-impl FromRef<App> for Projection {
-    fn from_ref(app: &App) -> Self {
-        app.projection.clone()
+impl ReadModel for App {
+    fn projection(&self) -> &Projection {
+        &self.projection
     }
-}
 
-impl FromRef<App> for Signer {
-    fn from_ref(app: &App) -> Self {
-        app.signer.clone()
+    fn signer(&self) -> &Signer {
+        &self.signer
     }
 }

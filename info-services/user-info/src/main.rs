@@ -1,5 +1,7 @@
 //! user-info: `serve` (default), `--help`.
 
+use std::sync::Arc;
+
 use mesh_bus::Bus;
 use mesh_bus::feed::Feeds;
 use mesh_identity::Mesh;
@@ -39,11 +41,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let projection = Projection::connect(config.redis.clone(), feeds).await?;
     let user_master = config.upstreams.get("user-master");
     let profiles = Profiles::new(projection.clone(), &config.redis, client, user_master)?;
-    let app = App {
+    let app = Arc::new(App {
         projection: projection.clone(),
         signer: config.signer,
         profiles: profiles.clone(),
-    };
+    });
     let projecting = projector::run(&projection, &bus, &shutdown);
     let ready = Ready::new(&["filled"]);
     tokio::try_join!(

@@ -3,6 +3,7 @@
 //! One replica at a time; what another replica or a courier changes in between is refused by the streams.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -30,7 +31,7 @@ const LOOK_GAP: Duration = Duration::from_millis(50);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Shows on the board what our own events changed.
-pub async fn follow(app: &App, bus: &Bus, shutdown: Shutdown) {
+pub async fn follow(app: &Arc<App>, bus: &Bus, shutdown: Shutdown) {
     bus.consume(Subscription::new(Context::Courier, CONSUMER), shutdown, |batch| {
         show(app.clone(), batch)
     })
@@ -160,7 +161,7 @@ impl App {
     }
 }
 
-async fn show(app: App, batch: Vec<Envelope>) -> Vec<Verdict> {
+async fn show(app: Arc<App>, batch: Vec<Envelope>) -> Vec<Verdict> {
     let streams: HashSet<&str> = batch.iter().map(|event| event.stream.as_str()).collect();
     // Not events but states are shown: the newest, whatever the event was.
     let shown = join_all(streams.into_iter().map(|stream| app.show_stream(stream))).await;

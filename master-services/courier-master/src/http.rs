@@ -1,5 +1,7 @@
 //! What couriers tell us. Routes first, then handlers.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::{FromRequestParts, State};
 use axum::response::Response;
@@ -52,7 +54,7 @@ const FEED_READERS: &[&str] = &[
 ];
 
 /// Everything this service answers over the mesh.
-pub fn router(app: App) -> Router {
+pub fn router(app: Arc<App>) -> Router {
     let commands = Router::new()
         .route("/couriers/me/shift", put(shift))
         .route("/couriers/me/position", put(position))
@@ -68,7 +70,7 @@ pub fn router(app: App) -> Router {
     server::with_layers(commands.merge(feed).with_state(app))
 }
 
-async fn shift(State(app): State<App>, caller: Caller, Json(body): Json<Shift>) -> Result<Response, Problem> {
+async fn shift(State(app): State<Arc<App>>, caller: Caller, Json(body): Json<Shift>) -> Result<Response, Problem> {
     let courier = courier_of(&caller)?;
     let command = match (body.on, body.at) {
         (true, Some(at)) => {
@@ -88,7 +90,11 @@ async fn shift(State(app): State<App>, caller: Caller, Json(body): Json<Shift>) 
     Ok(answer(outcome, &app.signer))
 }
 
-async fn position(State(app): State<App>, caller: Caller, Json(body): Json<Position>) -> Result<StatusCode, Problem> {
+async fn position(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Json(body): Json<Position>,
+) -> Result<StatusCode, Problem> {
     app.see(courier_of(&caller)?, body.at);
     Ok(StatusCode::NO_CONTENT)
 }
@@ -138,7 +144,7 @@ async fn fail(asked: Asked, Json(body): Json<Fail>) -> Result<Response, Problem>
 }
 
 async fn hand_over(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     key: IdempotencyKey,
     if_match: IfMatch,
@@ -157,7 +163,7 @@ async fn hand_over(
 
 /// A courier's command on one delivery, before its body is read.
 struct Asked {
-    app: App,
+    app: Arc<App>,
     caller: Caller,
     courier: CourierId,
     key: IdempotencyKey,
@@ -165,15 +171,15 @@ struct Asked {
     id: DeliveryId,
 }
 
-impl FromRequestParts<App> for Asked {
+impl FromRequestParts<Arc<App>> for Asked {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, app).await?;
         let courier = courier_of(&caller)?;
         let Path(id) = Path::from_request_parts(parts, app).await?;
         let if_match = IfMatch::from_request_parts(parts, app).await?;
-        let key = <IdempotencyKey as FromRequestParts<App>>::from_request_parts(parts, app).await?;
+        let key = <IdempotencyKey as FromRequestParts<Arc<App>>>::from_request_parts(parts, app).await?;
         Ok(Self {
             app: app.clone(),
             caller,

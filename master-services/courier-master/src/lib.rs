@@ -45,7 +45,6 @@ pub fn migrations() -> Migrator {
 }
 
 /// Everything a handler, a reaction or the dispatcher may need.
-#[derive(Clone)]
 pub struct App {
     pub deliveries: Streams<Deliveries>,
     pub couriers: Streams<Couriers>,
@@ -82,7 +81,7 @@ impl App {
     }
 
     /// Everything but the listeners, until shutdown.
-    pub async fn run(self, bus: Bus, feeds: Feeds, shutdown: Shutdown) {
+    pub async fn run(self: Arc<Self>, bus: Bus, feeds: Feeds, shutdown: Shutdown) {
         let store = self.deliveries.store().clone();
         let inbox = Inbox::new(&store, &bus, &feeds, NAME);
         let drained = Drained::new();

@@ -1,5 +1,7 @@
 //! courier-master: `serve` (default), `migrate`, `--help`.
 
+use std::sync::Arc;
+
 use courier_master::config::Config;
 use courier_master::{App, NAME, http as routes, migrations};
 use mesh_bus::Bus;
@@ -40,7 +42,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         .await
         .map_err(anyhow::Error::from_boxed)?;
     let feeds = Feeds::over(mesh.client(), config.upstreams);
-    let app = App::new(&store, config.signer);
+    let app = Arc::new(App::new(&store, config.signer));
     tokio::try_join!(
         server::serve(listener, mesh.server(), routes::router(app.clone()), shutdown.clone()),
         admin::serve(admin_listener, Ready::default(), shutdown.clone()),

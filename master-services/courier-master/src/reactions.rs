@@ -1,5 +1,7 @@
 //! What others' events and our own deadlines make this service do. The rules are in `domain`; here is only the wiring.
 
+use std::sync::Arc;
+
 use mesh_contracts::envelope::Envelope;
 use mesh_contracts::subject::Context;
 use mesh_eventstore::inbox::{Drained, Fault, Handled, Inbox, Part, settled};
@@ -13,21 +15,21 @@ use crate::streams::Deliveries;
 use crate::{App, NAME};
 
 /// Orders ask for couriers, are ready, and end.
-pub async fn orders(app: &App, inbox: &Inbox, drained: Part, shutdown: Shutdown) {
+pub async fn orders(app: &Arc<App>, inbox: &Inbox, drained: Part, shutdown: Shutdown) {
     inbox
         .run(Context::Order, drained, shutdown, |event| apply(app.clone(), event))
         .await;
 }
 
 /// People become couriers.
-pub async fn people(app: &App, inbox: &Inbox, drained: Part, shutdown: Shutdown) {
+pub async fn people(app: &Arc<App>, inbox: &Inbox, drained: Part, shutdown: Shutdown) {
     inbox
         .run(Context::User, drained, shutdown, |event| apply(app.clone(), event))
         .await;
 }
 
 /// Offers lapse, and food that nobody fetches goes to another courier.
-pub async fn deadlines(app: &App, drained: Drained, shutdown: Shutdown) {
+pub async fn deadlines(app: &Arc<App>, drained: Drained, shutdown: Shutdown) {
     let store = app.deliveries.store();
     timers::run(store, Deliveries::CATEGORY, drained, shutdown, |timer| {
         fire(app.clone(), timer)
@@ -35,7 +37,7 @@ pub async fn deadlines(app: &App, drained: Drained, shutdown: Shutdown) {
     .await;
 }
 
-async fn apply(app: App, event: Envelope) -> Result<Handled, Fault> {
+async fn apply(app: Arc<App>, event: Envelope) -> Result<Handled, Fault> {
     let request = Request::because(NAME, &event);
     match hear(&event)? {
         None => Ok(Handled::Ignored),
@@ -44,7 +46,7 @@ async fn apply(app: App, event: Envelope) -> Result<Handled, Fault> {
     }
 }
 
-async fn fire(app: App, timer: Timer) -> Result<(), BoxError> {
+async fn fire(app: Arc<App>, timer: Timer) -> Result<(), BoxError> {
     let request = Request::timer(NAME, &timer);
     let id = timer.stream.parse()?;
     let command = Command::of_timer(&timer.kind).ok_or("no timer of this build")?;

@@ -1,5 +1,7 @@
 //! What operators do to the menu.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::{OriginalUri, State};
 use axum::response::Response;
@@ -40,7 +42,7 @@ const READERS: &[&str] = &[
 const CONFLICTS_MAX: usize = 3;
 
 /// Everything this service answers.
-pub fn router(app: App) -> Router {
+pub fn router(app: Arc<App>) -> Router {
     let feed = feed::routes(app.products.store().clone()).layer(peer::allow(READERS));
     let commands = Router::new()
         .route("/products", post(create))
@@ -53,7 +55,7 @@ pub fn router(app: App) -> Router {
 }
 
 async fn create(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     key: IdempotencyKey,
     OriginalUri(uri): OriginalUri,
@@ -69,7 +71,7 @@ async fn create(
 }
 
 async fn update(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     if_match: IfMatch,
     Path(id): Path<ProductId>,
@@ -81,7 +83,7 @@ async fn update(
 }
 
 async fn retire(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     if_match: IfMatch,
     Path(id): Path<ProductId>,
@@ -94,7 +96,7 @@ async fn retire(
 }
 
 async fn announce(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     key: IdempotencyKey,
     OriginalUri(uri): OriginalUri,
@@ -111,7 +113,7 @@ async fn announce(
 }
 
 async fn change(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     if_match: IfMatch,
     Path(id): Path<PromotionId>,
@@ -124,7 +126,7 @@ async fn change(
 }
 
 async fn end(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     if_match: IfMatch,
     Path(id): Path<PromotionId>,

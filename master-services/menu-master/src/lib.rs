@@ -89,7 +89,6 @@ fn receipt(id: &str, status: &str) -> serde_json::Value {
 }
 
 /// What handlers share.
-#[derive(Clone)]
 pub struct App {
     pub products: Streams<Products>,
     pub promotions: Streams<Promotions>,

@@ -1,5 +1,7 @@
 //! menu-master: `serve` (default), `migrate`, `--help`.
 
+use std::sync::Arc;
+
 use menu_master::config::Config;
 use menu_master::{App, NAME, http as routes};
 use mesh_bus::Bus;
@@ -41,7 +43,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let store = Store::connect(config.store, common.clock)
         .await
         .map_err(anyhow::Error::from_boxed)?;
-    let app = App::new(store.clone(), config.signer);
+    let app = Arc::new(App::new(store.clone(), config.signer));
     tokio::try_join!(
         server::serve(listener, mesh.server(), routes::router(app), shutdown.clone()),
         admin::serve(admin_listener, Ready::default(), shutdown.clone()),

@@ -1,5 +1,7 @@
 //! What operators and kitchen staff do to food points.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::{OriginalUri, State};
 use axum::response::Response;
@@ -37,7 +39,7 @@ const READERS: &[&str] = &[
 ];
 
 /// Everything this service answers.
-pub fn router(app: App) -> Router {
+pub fn router(app: Arc<App>) -> Router {
     let feed = feed::routes(app.points.store().clone()).layer(peer::allow(READERS));
     let commands = Router::new()
         .route("/food-points", post(register))
@@ -54,7 +56,7 @@ pub fn router(app: App) -> Router {
 }
 
 async fn register(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     key: IdempotencyKey,
     OriginalUri(uri): OriginalUri,
@@ -69,7 +71,7 @@ async fn register(
 }
 
 async fn change(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     if_match: IfMatch,
     Path(id): Path<FoodPointId>,
@@ -92,7 +94,7 @@ async fn change(
 }
 
 async fn receive(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     key: IdempotencyKey,
     OriginalUri(uri): OriginalUri,
@@ -109,7 +111,7 @@ async fn receive(
 }
 
 async fn count(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     key: IdempotencyKey,
     OriginalUri(uri): OriginalUri,
@@ -126,7 +128,7 @@ async fn count(
 }
 
 async fn waste(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     key: IdempotencyKey,
     OriginalUri(uri): OriginalUri,
@@ -144,7 +146,7 @@ async fn waste(
 }
 
 async fn gone(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     key: IdempotencyKey,
     OriginalUri(uri): OriginalUri,
@@ -158,7 +160,7 @@ async fn gone(
 }
 
 async fn back(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     key: IdempotencyKey,
     OriginalUri(uri): OriginalUri,
@@ -175,7 +177,7 @@ async fn back(
 }
 
 async fn change_stock(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     Path((id, ingredient)): Path<(FoodPointId, IngredientId)>,
     Json(settings): Json<StockSettings>,

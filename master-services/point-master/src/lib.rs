@@ -69,7 +69,6 @@ impl Aggregate for FoodPoints {
 }
 
 /// What handlers and reactions share.
-#[derive(Clone)]
 pub struct App {
     pub points: Streams<FoodPoints>,
     pub tables: Tables,

@@ -1,5 +1,7 @@
 //! point-master: `serve` (default), `migrate`, `--help`.
 
+use std::sync::Arc;
+
 use mesh_bus::Bus;
 use mesh_bus::feed::Feeds;
 use mesh_contracts::subject::Context;
@@ -43,10 +45,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let store = Store::connect(config.store, common.clock)
         .await
         .map_err(anyhow::Error::from_boxed)?;
-    let app = App::new(store.clone(), config.signer);
+    let app = Arc::new(App::new(store.clone(), config.signer));
     let drained = Drained::new();
     let hearing = reactions::run(
-        app.clone(),
+        &app,
         bus.clone(),
         Feeds::over(mesh.client(), config.upstreams),
         drained.part(),
@@ -56,7 +58,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         server::serve(listener, mesh.server(), routes::router(app.clone()), shutdown.clone()),
         admin::serve(admin_listener, Ready::default(), shutdown.clone()),
         endless(relay::run(store, bus, Context::Point, shutdown.clone())),
-        endless(reactions::fire_timers(app.clone(), drained, shutdown.clone())),
+        endless(reactions::fire_timers(&app, drained, shutdown.clone())),
         endless(hearing),
     )?;
     Ok(())

@@ -20,20 +20,17 @@ use crate::{App, NAME};
 
 /// Hears orders and products until shutdown. Only orders have to be drained before holds expire: stock can wait for
 /// menu-master, orders can't.
-pub async fn run(app: App, bus: Bus, feeds: Feeds, orders: Part, shutdown: Shutdown) {
+pub async fn run(app: &App, bus: Bus, feeds: Feeds, orders: Part, shutdown: Shutdown) {
     let inbox = Inbox::new(app.points.store(), &bus, &feeds, NAME);
     let menu = Drained::new().part();
     tokio::join!(
-        inbox.run(Context::Order, orders, shutdown.clone(), |event| hear_order(
-            &app, event
-        )),
-        inbox.run(Context::Menu, menu, shutdown.clone(), |event| hear_product(&app, event)),
+        inbox.run(Context::Order, orders, shutdown.clone(), |event| hear_order(app, event)),
+        inbox.run(Context::Menu, menu, shutdown.clone(), |event| hear_product(app, event)),
     );
 }
 
 /// Lets deadlines pass until shutdown, once what orders said has been heard.
-pub async fn fire_timers(app: App, drained: Drained, shutdown: Shutdown) {
-    let app = &app;
+pub async fn fire_timers(app: &App, drained: Drained, shutdown: Shutdown) {
     let fire = |timer: Timer| async move { fire(app, timer).await };
     timers::run(app.points.store(), FoodPointId::PREFIX, drained, shutdown, fire).await;
 }

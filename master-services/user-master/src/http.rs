@@ -1,5 +1,7 @@
 //! Registration, sessions, one's own data. Routes first, then handlers.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
@@ -51,7 +53,7 @@ const FEED_READERS: &[&str] = &[
 ];
 
 /// Everything this service answers over the mesh.
-pub fn router(app: App) -> Router {
+pub fn router(app: Arc<App>) -> Router {
     let commands = Router::new()
         .route("/users", post(register))
         .route("/sessions", post(login))
@@ -77,7 +79,7 @@ pub fn router(app: App) -> Router {
 }
 
 async fn register(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     key: IdempotencyKey,
     Json(body): Json<Register>,
 ) -> Result<Response, Problem> {
@@ -95,7 +97,7 @@ async fn register(
 }
 
 async fn register_courier(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     key: IdempotencyKey,
     Json(body): Json<RegisterStaff>,
@@ -116,7 +118,7 @@ async fn register_courier(
 }
 
 async fn register_kitchen(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     key: IdempotencyKey,
     Path(point): Path<FoodPointId>,
@@ -138,26 +140,26 @@ async fn register_kitchen(
     app.open(opening, command, Some(&caller)).await
 }
 
-async fn login(State(app): State<App>, Json(body): Json<Login>) -> Result<Json<Session>, Problem> {
+async fn login(State(app): State<Arc<App>>, Json(body): Json<Login>) -> Result<Json<Session>, Problem> {
     app.login(&body.email, Secret::new(body.password)).await.map(Json)
 }
 
-async fn refresh(State(app): State<App>, Json(body): Json<Refresh>) -> Result<Json<Session>, Problem> {
+async fn refresh(State(app): State<Arc<App>>, Json(body): Json<Refresh>) -> Result<Json<Session>, Problem> {
     app.refresh(&body.refresh_token).await.map(Json)
 }
 
-async fn jwks(State(app): State<App>) -> Json<Value> {
+async fn jwks(State(app): State<Arc<App>>) -> Json<Value> {
     Json(app.keys.issuer().jwks())
 }
 
-async fn signing_keys(State(app): State<App>, caller: Caller) -> Result<Json<Vec<SigningKey>>, Problem> {
+async fn signing_keys(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<Vec<SigningKey>>, Problem> {
     caller.require(Role::Operator)?;
     Ok(Json(app.keys.standings()))
 }
 
 /// Needs no memory of keys: a key that has been retired stays so.
 async fn retire_key(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     Path(kid): Path<String>,
     Json(Nothing {}): Json<Nothing>,
@@ -168,7 +170,7 @@ async fn retire_key(
 }
 
 async fn withdraw_key(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     Path(kid): Path<String>,
 ) -> Result<Json<Vec<SigningKey>>, Problem> {
@@ -178,7 +180,7 @@ async fn withdraw_key(
 }
 
 async fn change_profile(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     Json(body): Json<ChangeProfile>,
 ) -> Result<Response, Problem> {
@@ -192,7 +194,7 @@ async fn change_profile(
 }
 
 async fn set_address(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     Path(id): Path<AddressId>,
     Json(body): Json<Address>,
@@ -206,7 +208,7 @@ async fn set_address(
 }
 
 async fn remove_address(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     caller: Caller,
     Path(id): Path<AddressId>,
 ) -> Result<Response, Problem> {
@@ -214,23 +216,23 @@ async fn remove_address(
         .await
 }
 
-async fn erase(State(app): State<App>, caller: Caller) -> Result<Response, Problem> {
+async fn erase(State(app): State<Arc<App>>, caller: Caller) -> Result<Response, Problem> {
     app.change_own(&caller, Command::Erase, Rows::Nobody).await
 }
 
-async fn profile(State(app): State<App>, Path(id): Path<UserId>) -> Result<Json<Profile>, Problem> {
+async fn profile(State(app): State<Arc<App>>, Path(id): Path<UserId>) -> Result<Json<Profile>, Problem> {
     let profile = store::profile(app.store.pool(), id).await.map_err(unavailable)?;
     profile.map(Json).ok_or_else(Problem::not_found)
 }
 
 /// Who is not in the answer is not there any more. Asked by `POST`, so that a long list is no long path.
-async fn contacts(State(app): State<App>, Json(people): Json<Vec<UserId>>) -> Result<Json<Vec<Contact>>, Problem> {
+async fn contacts(State(app): State<Arc<App>>, Json(people): Json<Vec<UserId>>) -> Result<Json<Vec<Contact>>, Problem> {
     let contacts = store::contacts(app.store.pool(), &people).await;
     contacts.map(Json).map_err(unavailable)
 }
 
 async fn address(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     Path((person, id)): Path<(UserId, AddressId)>,
 ) -> Result<Json<StoredAddress>, Problem> {
     let address = store::address(app.store.pool(), person, id)

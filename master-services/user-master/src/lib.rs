@@ -45,7 +45,6 @@ pub fn migrations() -> Migrator {
 }
 
 /// Everything a handler may need.
-#[derive(Clone)]
 pub struct App {
     pub accounts: Accounts,
     pub store: Store,
@@ -70,7 +69,7 @@ impl App {
     }
 
     /// Everything but the listeners, until shutdown.
-    pub async fn run(self, bus: Bus, shutdown: Shutdown) {
+    pub async fn run(&self, bus: Bus, shutdown: Shutdown) {
         let relay = relay::run(self.store.clone(), bus, Context::User, shutdown.clone());
         tokio::join!(relay, self.keys.run(shutdown.clone()), self.sweep(shutdown));
     }

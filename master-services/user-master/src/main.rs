@@ -1,5 +1,7 @@
 //! user-master: `serve` (default), `migrate`, `--help`.
 
+use std::sync::Arc;
+
 use mesh_bus::Bus;
 use mesh_eventstore::{Store, StoreConfig, migrate};
 use mesh_identity::Mesh;
@@ -43,7 +45,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let bus = Bus::connect(config.bus).await?;
     let store = connect(config.store, common.clock).await?;
     let keys = Keys::open(&store, &config.tokens).await?;
-    let app = App::new(&store, keys, config.signer);
+    let app = Arc::new(App::new(&store, keys, config.signer));
     tokio::try_join!(
         server::serve(listener, mesh.server(), routes::router(app.clone()), shutdown.clone()),
         admin::serve(admin_listener, Ready::default(), shutdown.clone()),

@@ -2,7 +2,9 @@
 //!
 //! Knows headers and tags, and no document.
 
-use axum::extract::{FromRef, FromRequestParts};
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -12,6 +14,25 @@ use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::connection::Projection;
+
+/// What handlers of a read model share, as far as freshness is concerned.
+pub trait ReadModel {
+    /// The documents.
+    fn projection(&self) -> &Projection;
+
+    /// Knows genuine consistency tokens.
+    fn signer(&self) -> &Signer;
+}
+
+impl<T: ReadModel> ReadModel for Arc<T> {
+    fn projection(&self) -> &Projection {
+        T::projection(self)
+    }
+
+    fn signer(&self) -> &Signer {
+        T::signer(self)
+    }
+}
 
 /// Proof that everything the reader's consistency token names is in the read model, and what the
 /// reader still has from before. As an extractor it waits; 400 for a token that is none of ours,
@@ -24,16 +45,14 @@ pub struct Fresh {
 
 impl<S> FromRequestParts<S> for Fresh
 where
-    S: Send + Sync,
-    Projection: FromRef<S>,
-    Signer: FromRef<S>,
+    S: ReadModel + Send + Sync,
 {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let token = Signer::from_ref(state).demanded(&parts.headers)?;
+        let token = state.signer().demanded(&parts.headers)?;
         if let Some(token) = &token {
-            Projection::from_ref(state).await_token(token).await?;
+            state.projection().await_token(token).await?;
         }
         Ok(Self {
             is_demanded: token.is_some(),

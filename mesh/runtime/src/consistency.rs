@@ -4,6 +4,7 @@
 //! Signed, so that nobody makes readers wait for streams that never were.
 
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
@@ -24,7 +25,8 @@ const SECRET_BYTES_MIN: usize = 16;
 /// Signs and verifies tokens with the platform's one consistency secret.
 #[derive(Clone)]
 pub struct Signer {
-    key: hmac::Key,
+    /// Shared: a copy of it costs more than many a signature.
+    key: Arc<hmac::Key>,
 }
 
 impl Signer {
@@ -37,7 +39,7 @@ impl Signer {
             return Err(WeakSecret);
         }
         Ok(Self {
-            key: hmac::Key::new(hmac::HMAC_SHA256, secret),
+            key: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, secret)),
         })
     }
 

@@ -156,8 +156,10 @@ async fn a_customer_sees_the_courier_come_while_the_job_is_active_and_no_longer(
         let (ann, order, rider) = (customer(1), OrderId::new_v7(), courier(2).subject.courier());
         let (id, bus) = (order.delivery(), courier_bus(world).await);
         world.couriers.tell_all(rider, on_shift()).await;
-        world.orders.tell_all(order, [placed(order, ann.subject)]).await;
-        let mut client = world.listen(&format!("/orders/{order}/live"), &ann, &[]).await;
+        let version = world.orders.tell_all(order, [placed(order, ann.subject)]).await;
+        let path = format!("/orders/{order}");
+        world.gateway.get_after(&path, &ann, order, version).await;
+        let mut client = world.listen(&format!("{path}/live"), &ann, &[]).await;
         client.next().await;
         let soon = Timestamp::now() + jiff::SignedDuration::from_mins(10);
         world

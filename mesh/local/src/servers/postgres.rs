@@ -255,7 +255,7 @@ fn arguments(data: &Path, address: SocketAddr, options: &Options) -> Vec<String>
         // Our queries are short; compiling them costs more than it saves.
         ("jit", "off".to_owned()),
         // Outboxes and timers are written and deleted all the time.
-        ("autovacuum_naptime", "10s".to_owned()),
+        ("autovacuum_naptime", "30s".to_owned()),
         ("timezone", "UTC".to_owned()),
         ("log_timezone", "UTC".to_owned()),
         ("log_line_prefix", "%m [%p] %q%u@%d ".to_owned()),

@@ -15,7 +15,8 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use mesh_runtime::Shutdown;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value as Json};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -53,9 +54,16 @@ const RESUME_MAX: usize = 500;
 /// How an entry begins the document that it brings.
 const DOCUMENT: &str = r#""document":{"#;
 
+/// What an entry that brings a document says of it.
+#[derive(Deserialize)]
+struct Told<'a> {
+    stream: &'a str,
+    version: u64,
+}
+
 /// Kind, stream, version, document and quarantine, as Redis has them.
 type Row = (String, String, Option<u64>, Option<String>, Option<String>);
-type Shower = dyn Fn(&str, u64, &str) -> Result<Option<Json>, serde_json::Error> + Send + Sync;
+type Shower = dyn Fn(&str, u64, &str) -> Result<Option<Box<RawValue>>, serde_json::Error> + Send + Sync;
 type Editor = dyn Fn(&mut Map<String, Json>) + Send + Sync;
 
 /// A live stream that is about to be opened.
@@ -87,7 +95,7 @@ impl Projection {
 
 impl Live {
     /// With the topic's `V` documents, each as `show` gives it. One that `show` has nothing of is left out.
-    pub fn showing<V: View>(mut self, show: impl Fn(Read<V::Doc>) -> Json + Send + Sync + 'static) -> Self {
+    pub fn showing<V: View>(mut self, show: impl Fn(Read<V::Doc>) -> Box<RawValue> + Send + Sync + 'static) -> Self {
         let show = move |id: &str, version, doc: &str| {
             let doc = parse::<V::Doc>(doc)?;
             Ok(doc.map(|doc| {
@@ -379,18 +387,18 @@ impl Client {
         Ok(())
     }
 
-    fn shown(&self, kind: &str, id: &str, version: u64, doc: &str) -> Result<Option<Json>, serde_json::Error> {
+    fn shown(&self, kind: &str, id: &str, version: u64, doc: &str) -> Result<Option<Box<RawValue>>, serde_json::Error> {
         let show = self.live.shows.iter().find(|(known, _)| *known == kind);
         show.map_or(Ok(None), |(_, show)| show(id, version, doc))
     }
 
-    fn push_snapshot(&mut self, stamp: Stamp, counts: &[u64], documents: Vec<Json>) {
+    fn push_snapshot(&mut self, stamp: Stamp, counts: &[u64], documents: Vec<Box<RawValue>>) {
         #[derive(Serialize)]
         struct Snapshot<'a> {
             stamp: String,
             #[serde(skip_serializing_if = "BTreeMap::is_empty")]
             counts: BTreeMap<&'a str, u64>,
-            documents: Vec<Json>,
+            documents: Vec<Box<RawValue>>,
         }
         let names = self.live.counts.iter().map(|(name, ..)| *name);
         let snapshot = Snapshot {
@@ -413,17 +421,22 @@ impl Client {
         if self.live.edit.is_none() && !text.contains(DOCUMENT) {
             return Ok(text.into());
         }
-        let mut entry: Map<String, Json> = serde_json::from_str(text)?;
-        if let (Some(edit), Some(Json::Object(data))) = (&self.live.edit, entry.get_mut("data")) {
-            edit(data);
+        let (edited, shown);
+        let mut entry: BTreeMap<&str, &RawValue> = serde_json::from_str(text)?;
+        if let (Some(edit), Some(data)) = (&self.live.edit, entry.get("data")) {
+            let mut data: Map<String, Json> = serde_json::from_str(data.get())?;
+            edit(&mut data);
+            edited = to_raw_value(&data)?;
+            entry.insert("data", &edited);
         }
-        if let Some(Json::Object(document)) = entry.remove("document") {
-            let id = entry.get("stream").and_then(Json::as_str).unwrap_or_default();
-            let version = entry.get("version").and_then(Json::as_u64).unwrap_or_default();
-            if let Some((kind, doc)) = document.iter().next()
-                && let Some(shown) = self.shown(kind, id, version, &doc.to_string())?
+        if let Some(document) = entry.remove("document") {
+            let Told { stream, version } = serde_json::from_str(text)?;
+            let document: BTreeMap<&str, &RawValue> = serde_json::from_str(document.get())?;
+            if let Some((kind, doc)) = document.first_key_value()
+                && let Some(seen) = self.shown(kind, stream, version, doc.get())?
             {
-                entry.insert("document".into(), shown);
+                shown = seen;
+                entry.insert("document", &shown);
             }
         }
         serde_json::to_string(&entry).map(Cow::Owned)

@@ -3,14 +3,12 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use mesh_projection::Read;
 use mesh_runtime::Shutdown;
 use mesh_testkit::eventually;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use redis::AsyncCommands as _;
-use serde_json::{Value, json};
 
-use crate::notebook::{Notebook, Notebooks, given, id, noted};
+use crate::notebook::{Notebooks, given, id, noted, shown};
 use crate::sse::Client;
 use crate::world::World;
 
@@ -38,11 +36,10 @@ async fn documents_removed_aged_or_never_brought_are_mended_and_counted() {
     world.happen(&[noted(2, 3), given(2, 4, "cid")]).await;
     world.reaches(2, 4).await;
     world.stage.settled().await;
-    let show = |read: Read<Notebook>| -> Value { json!({ "id": read.id, "version": read.version }) };
     let live = world
         .projection
         .live(format!("order:{}", id(2)))
-        .showing::<Notebooks>(show);
+        .showing::<Notebooks>(shown);
     let mut client = Client::of(live.open(None, Shutdown::new()).await.unwrap());
     let seen = client.next().await;
     assert_eq!(seen.documents(), [(id(2), 4)]);

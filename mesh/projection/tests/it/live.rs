@@ -1,18 +1,17 @@
 use std::time::Duration;
 
-use mesh_projection::{Projection, Read, Unavailable};
+use mesh_projection::{Projection, Unavailable};
 use mesh_runtime::Shutdown;
 use mesh_testkit::{Stage, eventually};
 use serde_json::{Value, json};
 
-use crate::notebook::{Notebook, Notebooks, closed, given, id, noted};
+use crate::notebook::{Notebooks, closed, given, id, noted, shown};
 use crate::own_redis::OwnRedis;
 use crate::sse::Client;
 use crate::world::{Log, World};
 
 async fn open(projection: &Projection, topic: &str, last_event_id: Option<&str>) -> Result<Client, Unavailable> {
-    let show = |read: Read<Notebook>| -> Value { json!({ "id": read.id, "version": read.version }) };
-    let live = projection.live(topic).showing::<Notebooks>(show);
+    let live = projection.live(topic).showing::<Notebooks>(shown);
     Ok(Client::of(live.open(last_event_id, Shutdown::new()).await?))
 }
 
@@ -204,7 +203,7 @@ async fn a_process_that_ends_tells_its_clients_when_to_come_back() {
     let response = world
         .projection
         .live("point:ann")
-        .showing::<Notebooks>(|read| json!(read.version))
+        .showing::<Notebooks>(shown)
         .open(None, shutdown.clone())
         .await
         .unwrap();
@@ -285,7 +284,7 @@ async fn a_mark_is_told_when_it_changes_and_otherwise_not() {
         .projection
         .live("board")
         .calling("change")
-        .showing::<Notebooks>(|_| json!(0));
+        .showing::<Notebooks>(shown);
     let live = live.counting::<Notebooks>("holder", ["ann", "bob"]);
     let mut client = Client::of(live.open(None, Shutdown::new()).await.unwrap());
     assert_eq!(client.next().await.data["counts"], json!({ "ann": 0, "bob": 0 }));

@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 use mesh_contracts::envelope::{Actor, Envelope, Meta};
-use mesh_projection::{BoxError, Placement, View};
+use mesh_projection::{BoxError, Placement, Read, View};
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -58,6 +59,11 @@ impl View for Notebooks {
 fn score(id: &str) -> i64 {
     // Pairs of notebooks share a score.
     id.trim_start_matches("ord_").parse::<i64>().expect("a number") / 2
+}
+
+/// A notebook on a live topic.
+pub fn shown(read: Read<Notebook>) -> Box<RawValue> {
+    to_raw_value(&json!({ "id": read.id, "version": read.version })).expect("a JSON object")
 }
 
 pub fn id(number: usize) -> String {

@@ -8,14 +8,14 @@ use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use mesh_contracts::envelope::Envelope;
 use mesh_projection::control::{self, Standing};
-use mesh_projection::{BoxError, Placement, Projection, Read, View};
+use mesh_projection::{BoxError, Placement, Projection, View};
 use mesh_runtime::Shutdown;
 use mesh_testkit::eventually;
 use redis::AsyncCommands as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use crate::notebook::{Notebook, Notebooks, given, id, noted, poison};
+use crate::notebook::{Notebook, Notebooks, given, id, noted, poison, shown};
 use crate::sse::Client;
 use crate::world::World;
 
@@ -98,8 +98,7 @@ async fn with_history() -> World {
 async fn readers_see_the_old_edition_until_the_new_one_is_equal() {
     let world = Arc::new(with_history().await);
     let topic = format!("order:{}", id(1));
-    let show = |read: Read<Notebook>| -> Value { json!({ "id": read.id, "version": read.version }) };
-    let live = world.projection.live(topic).showing::<Notebooks>(show);
+    let live = world.projection.live(topic).showing::<Notebooks>(shown);
     let mut client = Client::of(live.open(None, Shutdown::new()).await.unwrap());
     let before = client.next().await;
 

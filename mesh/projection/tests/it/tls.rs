@@ -3,9 +3,8 @@ use mesh_contracts::subject::Context;
 use mesh_projection::{Projection, RedisConfig};
 use mesh_runtime::Shutdown;
 use mesh_testkit::{Stage, certificates, eventually};
-use serde_json::json;
 
-use crate::notebook::{Notebooks, given, id};
+use crate::notebook::{Notebooks, given, id, shown};
 use crate::own_redis::OwnRedis;
 use crate::sse::Client;
 use crate::world::{DURABLE, Log};
@@ -33,7 +32,7 @@ async fn documents_and_live_topics_travel_over_tls() {
     assert!(projection.get::<Notebooks>(&id(1)).await.unwrap().is_some());
     let response = projection
         .live("point:ann")
-        .showing::<Notebooks>(|read| json!({ "id": read.id, "version": read.version }))
+        .showing::<Notebooks>(shown)
         .open(None, shutdown.clone())
         .await
         .unwrap();
