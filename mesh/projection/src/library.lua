@@ -1,4 +1,4 @@
-#!lua name=tiffin_projection_v4
+#!lua name=tiffin_projection_v5
 
 -- All that touches more than one key at once. Names are global to the server and end in a
 -- version: another build with other functions brings another name.
@@ -27,10 +27,19 @@ local function document(prefix, edition, stream)
   return prefix .. edition .. ':doc:' .. stream
 end
 
--- A topic's counter starts at the server's microseconds, so that a counter that expired and
--- starts anew is still above every stamp it ever gave.
+local function counter_of(prefix, topic)
+  return prefix .. 'seq:' .. topic
+end
+
+-- A topic has a counter while somebody listens to it, or may come back to it.
+local function is_heard(prefix, topic, ttl)
+  return redis.call('EXPIRE', counter_of(prefix, topic), ttl) == 1
+end
+
+-- Begins a topic, if need be. Its counter starts at the server's microseconds, so that a counter
+-- that expired and starts anew is still above every stamp it ever gave.
 local function last_stamp(prefix, topic, ttl)
-  local counter = prefix .. 'seq:' .. topic
+  local counter = counter_of(prefix, topic)
   local seq = redis.call('GET', counter)
   if not seq then
     local time = redis.call('TIME')
@@ -42,7 +51,7 @@ local function last_stamp(prefix, topic, ttl)
 end
 
 local function announce(prefix, generation, topic, text, cap)
-  local seq = redis.call('INCR', prefix .. 'seq:' .. topic)
+  local seq = redis.call('INCR', counter_of(prefix, topic))
   local live = prefix .. 'live:' .. topic
   local stamp = generation .. '-' .. whole(seq)
   redis.call('XADD', live, 'MAXLEN', '=', cap, stamp, 'e', text)
@@ -52,7 +61,7 @@ end
 -- Something happened that is announced to nobody: the hole that it leaves makes clients take a
 -- fresh snapshot.
 local function skip(prefix, topic)
-  redis.call('INCR', prefix .. 'seq:' .. topic)
+  redis.call('INCR', counter_of(prefix, topic))
 end
 
 local function place(prefix, stream, old, new)
@@ -94,19 +103,21 @@ local function apply(keys, args)
     redis.call('SADD', prefix .. known.building .. ':dirty', stream)
   end
   if voice == 'quiet' then return 'set' end
-  local topics = {}
+  -- Whoever comes to a topic first is given a snapshot: until then there is nothing to miss.
+  local heard = {}
   for _, announcement in ipairs(cjson.decode(args[10])) do
     for _, topic in ipairs(announcement.topics) do
-      if not topics[topic] then last_stamp(prefix, topic, args[12]) end
-      topics[topic] = true
-      if voice == 'aloud' then
+      if heard[topic] == nil then heard[topic] = is_heard(prefix, topic, args[12]) end
+      if heard[topic] and voice == 'aloud' then
         announce(prefix, known.generation, topic, announcement.text, args[11])
-      else
+      elseif heard[topic] then
         skip(prefix, topic)
       end
     end
   end
-  for topic in pairs(topics) do redis.call('EXPIRE', prefix .. 'live:' .. topic, args[12]) end
+  for topic, is in pairs(heard) do
+    if is then redis.call('EXPIRE', prefix .. 'live:' .. topic, args[12]) end
+  end
   return 'set'
 end
 
@@ -323,10 +334,11 @@ local function snapshot(keys, args)
   return { generation .. '-' .. last_stamp(prefix, topic, args[4]), counts, found }
 end
 
--- KEYS sentinel, live stream, counter. ARGV generation, sequence number, limit.
+-- KEYS sentinel, live stream, counter. ARGV generation, sequence number, limit, ttl.
 -- What came after a stamp: 'ok' and the entries, or 'lost' if some are gone.
 local function resume(keys, args)
   if redis.call('HGET', keys[1], 'generation') ~= args[1] then return { 'lost' } end
+  redis.call('EXPIRE', keys[3], args[4])
   local seq = tonumber(args[2])
   local missing = tonumber(redis.call('GET', keys[3]) or '-1') - seq
   if missing == 0 then return { 'ok' } end
@@ -341,16 +353,16 @@ local function resume(keys, args)
   return found
 end
 
-redis.register_function('tiffin_apply_v4', apply)
-redis.register_function('tiffin_begin_v4', begin)
-redis.register_function('tiffin_start_v4', start)
-redis.register_function('tiffin_lease_v4', lease)
-redis.register_function('tiffin_finish_v4', finish)
-redis.register_function('tiffin_stored_v4', stored)
-redis.register_function('tiffin_versions_v4', versions)
-redis.register_function('tiffin_quarantine_v4', quarantine)
-redis.register_function('tiffin_get_v4', get)
-redis.register_function('tiffin_list_v4', list)
-redis.register_function('tiffin_members_v4', members)
-redis.register_function('tiffin_snapshot_v4', snapshot)
-redis.register_function('tiffin_resume_v4', resume)
+redis.register_function('tiffin_apply_v5', apply)
+redis.register_function('tiffin_begin_v5', begin)
+redis.register_function('tiffin_start_v5', start)
+redis.register_function('tiffin_lease_v5', lease)
+redis.register_function('tiffin_finish_v5', finish)
+redis.register_function('tiffin_stored_v5', stored)
+redis.register_function('tiffin_versions_v5', versions)
+redis.register_function('tiffin_quarantine_v5', quarantine)
+redis.register_function('tiffin_get_v5', get)
+redis.register_function('tiffin_list_v5', list)
+redis.register_function('tiffin_members_v5', members)
+redis.register_function('tiffin_snapshot_v5', snapshot)
+redis.register_function('tiffin_resume_v5', resume)

@@ -51,6 +51,10 @@ const SNAPSHOT_MAX: usize = 10_000;
 /// Events given to a resuming client; one that missed more gets a snapshot.
 const RESUME_MAX: usize = 500;
 
+/// Signs of life between two looks at whether something was missed although nothing said so. A look also keeps the topic
+/// alive, which without news lives for two hours; the slowest heart beats for half an hour between two.
+const BEATS_PER_LOOK: u32 = 180;
+
 /// How an entry begins the document that it brings.
 const DOCUMENT: &str = r#""document":{"#;
 
@@ -151,6 +155,7 @@ impl Live {
             ended: false,
             snapshot_at: None,
             heartbeat: heartbeat(self.heartbeat),
+            beats: 0,
             shutdown,
             live: self,
         };
@@ -241,6 +246,8 @@ struct Client {
     ended: bool,
     snapshot_at: Option<Instant>,
     heartbeat: Interval,
+    /// Since Redis was asked last.
+    beats: u32,
     shutdown: Shutdown,
 }
 
@@ -265,7 +272,7 @@ impl Client {
     async fn follow(&mut self) {
         tokio::select! {
             () = self.shutdown.triggered() => self.end(),
-            _ = self.heartbeat.tick() => self.ready.push_back(Bytes::from_static(b":\n\n")),
+            _ = self.heartbeat.tick() => self.beat(),
             signal = self.seat.recv() => match signal {
                 Ok(Signal::Entry(stamp, text)) => self.take(stamp, &text),
                 Ok(Signal::Passing(name, text)) => self.pass(name, &text),
@@ -276,6 +283,14 @@ impl Client {
                 }
                 Err(RecvError::Closed) => self.start_over(),
             },
+        }
+    }
+
+    fn beat(&mut self) {
+        self.ready.push_back(Bytes::from_static(b":\n\n"));
+        self.beats += 1;
+        if self.beats >= BEATS_PER_LOOK {
+            self.behind = true;
         }
     }
 
@@ -327,6 +342,7 @@ impl Client {
             self.snapshot_at = Some(Instant::now());
         }
         self.behind = false;
+        self.beats = 0;
         Ok(())
     }
 
@@ -341,7 +357,8 @@ impl Client {
             .arg(format!("{}seq:{}", inner.prefix, self.seat.topic))
             .arg(stamp.generation)
             .arg(stamp.sequence)
-            .arg(RESUME_MAX);
+            .arg(RESUME_MAX)
+            .arg(LIVE_TTL_S);
         let answer: Vec<String> = inner.read(&cmd).await.map_err(unavailable)?;
         let Some(("ok", entries)) = answer.split_first().map(|(word, rest)| (word.as_str(), rest)) else {
             return Ok(false);

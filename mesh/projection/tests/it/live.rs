@@ -3,6 +3,7 @@ use std::time::Duration;
 use mesh_projection::{Projection, Unavailable};
 use mesh_runtime::Shutdown;
 use mesh_testkit::{Stage, eventually};
+use redis::AsyncCommands as _;
 use serde_json::{Value, json};
 
 use crate::notebook::{Notebooks, closed, given, id, noted, shown};
@@ -54,6 +55,47 @@ async fn the_first_event_of_a_topic_arrives_as_an_event() {
     assert_eq!(client.next().await.documents(), []);
     world.happen(&[given(1, 1, "ann")]).await;
     assert_eq!(client.next().await.version(), 1);
+}
+
+#[tokio::test]
+async fn a_topic_that_nobody_came_to_takes_no_room() {
+    let world = World::new().await;
+    world.happen(&[given(1, 1, "ann"), noted(1, 2)]).await;
+    world.reaches(1, 2).await;
+    let kept = [world.key("seq:point:ann"), world.key("live:point:ann")];
+    let exist = async || -> usize { world.raw().await.exists(&kept).await.unwrap() };
+    assert_eq!(exist().await, 0);
+    let mut client = listen(&world, "point:ann").await;
+    assert_eq!(client.next().await.documents(), [(id(1), 2)]);
+    world.happen(&[noted(1, 3)]).await;
+    assert_eq!(client.next().await.version(), 3);
+    assert_eq!(exist().await, 2);
+}
+
+#[tokio::test]
+async fn who_listens_longer_than_a_topic_lives_without_news_hears_what_comes_then() {
+    let world = World::new().await;
+    world.happen(&[given(1, 1, "ann")]).await;
+    world.reaches(1, 1).await;
+    let live = world.projection.live("point:ann").showing::<Notebooks>(shown);
+    let live = live.beating(Duration::from_millis(5));
+    let mut client = Client::of(live.open(None, Shutdown::new()).await.unwrap());
+    assert_eq!(client.next().await.documents(), [(id(1), 1)]);
+    // As if it had run out.
+    let (counter, mut redis) = (world.key("seq:point:ann"), world.raw().await);
+    redis.del::<_, ()>(&counter).await.unwrap();
+    world.happen(&[noted(1, 2)]).await;
+    // In a snapshot, or as an event if the look was before it.
+    while !client.next().await.data.to_string().contains(r#""version":2"#) {}
+    // Whoever looks again prolongs it.
+    redis.expire::<_, ()>(&counter, 60).await.unwrap();
+    let prolonged = async {
+        while redis.ttl::<_, i64>(&counter).await.unwrap() <= 60 {
+            client.block().await;
+        }
+    };
+    let prolonged = tokio::time::timeout(Duration::from_secs(20), prolonged).await;
+    prolonged.expect("the topic lives on");
 }
 
 #[tokio::test]
