@@ -63,6 +63,7 @@ async fn a_gap_is_never_acknowledged_over_while_the_feed_is_down() {
 async fn projectors_that_race_leave_the_fold_and_announce_each_event_once() {
     let world = World::new().await;
     let others = [world.another("second").await, world.another("third").await];
+    world.come_to(1..=5).await;
     for version in 1..=40 {
         let events: Vec<_> = (1..=5).map(|number| given(number, version, "ann")).collect();
         world.log.append(&events);

@@ -18,6 +18,7 @@ async fn apart(world: &World) -> World {
 /// With a notebook that it wrote.
 async fn with_notebook() -> World {
     let world = World::new().await;
+    world.come_to([1, 2]).await;
     world.happen(&[given(1, 1, "ann")]).await;
     world.reaches(1, 1).await;
     world.happen(&[noted(1, 2)]).await;

@@ -190,6 +190,14 @@ impl World {
         RedisConfig::new(&self.redis.url, &self.redis.prefix)
     }
 
+    /// Somebody looks at these notebooks: what happens to them is announced from now on.
+    pub async fn come_to(&self, numbers: impl IntoIterator<Item = usize>) {
+        for number in numbers {
+            let live = self.projection.live(format!("order:{}", id(number)));
+            live.open(None, Shutdown::new()).await.expect("a snapshot");
+        }
+    }
+
     /// Committed, and on the bus.
     pub async fn happen(&self, events: &[Envelope]) {
         self.log.append(events);
