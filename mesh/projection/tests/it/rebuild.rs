@@ -12,7 +12,7 @@ use mesh_projection::{BoxError, Placement, Projection, View};
 use mesh_runtime::Shutdown;
 use mesh_testkit::eventually;
 use redis::AsyncCommands as _;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tower::ServiceExt as _;
 
 use crate::notebook::{Notebook, Notebooks, given, id, noted, poison, shown};
