@@ -11,6 +11,8 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use mesh_contracts::api::{Deliver, Nothing};
 use mesh_contracts::id::{CourierId, FoodPointId, UserId};
+use mesh_contracts::ops::Change;
+use mesh_contracts::order::Status;
 use mesh_contracts::user::Role;
 use mesh_local::running::Running;
 use serde::Deserialize;
@@ -24,7 +26,7 @@ use super::pace::Latency;
 use super::people::People;
 use super::positions::on_shift;
 use super::row::Row;
-use super::seen::{Commits, Told, Watch, listen};
+use super::seen::{BOARD, Commits, Told, Watch, listen};
 use super::shop::{Plan, Shop};
 use crate::say::{self, Steps};
 
@@ -87,13 +89,6 @@ struct Entry {
     #[serde(rename = "type")]
     event_type: String,
     stream: String,
-    #[serde(default)]
-    data: Data,
-}
-
-#[derive(Default, Deserialize)]
-struct Data {
-    food_point: Option<FoodPointId>,
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
@@ -129,7 +124,7 @@ async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Ro
     });
     let redis = Watch::redis(running).await?;
     redis.seen.quiet().await;
-    let working = tokio::spawn(crew.clone().work(listen(running, "*").await?));
+    let working = tokio::spawn(crew.clone().work(listen(running, &crew.topics()).await?));
 
     let span = Duration::from_secs(args.seconds);
     steps.step(&format!("{} orders per second for {} s", args.rate, args.seconds));
@@ -155,17 +150,18 @@ async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Ro
 impl Crew {
     async fn work(self: Arc<Self>, mut told: futures::stream::BoxStream<'static, Told>) {
         while let Some(told) = told.next().await {
+            if told.topic == BOARD {
+                self.note(&told);
+                continue;
+            }
             let Ok(entry) = serde_json::from_str::<Entry>(&told.text) else {
                 continue;
             };
             let crew = self.clone();
             match (told.topic.split_once(':'), entry.event_type.as_str()) {
-                (Some(("order", _)), "order.created") => crew.note(|ended| &mut ended.created, entry.stream, told.at),
-                (Some(("order", _)), "order.completed") => {
-                    crew.note(|ended| &mut ended.completed, entry.stream, told.at)
-                }
-                (Some(("order", _)), "order.assigned") => {
-                    let cook = entry.data.food_point.and_then(|point| self.cooks.get(&point).cloned());
+                (Some(("point", point)), "order.assigned") => {
+                    let cook = point.parse().ok();
+                    let cook = cook.and_then(|id: FoodPointId| self.cooks.get(&id).cloned());
                     let Some(token) = cook else { continue };
                     tokio::spawn(async move {
                         crew.done("ready", crew.cook(&entry.stream, &token).await);
@@ -223,8 +219,25 @@ impl Crew {
         }
     }
 
-    fn note(&self, which: impl FnOnce(&mut Ended) -> &mut HashMap<String, Timestamp>, order: String, at: Timestamp) {
-        which(&mut self.lock()).entry(order).or_insert(at);
+    /// The screens to look at: everyone's own, and the operators' board for what becomes of the orders.
+    fn topics(&self) -> Vec<String> {
+        let points = self.cooks.keys().map(|point| format!("point:{point}"));
+        let couriers = self.riders.keys().map(|courier| format!("courier:{courier}"));
+        points.chain(couriers).chain([BOARD.to_owned()]).collect()
+    }
+
+    /// An order that began, or that left the road: nobody here fails to deliver.
+    fn note(&self, told: &Told) {
+        let Ok(Change::Order(turn)) = serde_json::from_str(&told.text) else {
+            return;
+        };
+        let mut ended = self.lock();
+        let which = match (turn.was.map(|mark| mark.status), turn.is) {
+            (None, Some(_)) => &mut ended.created,
+            (Some(Status::InDelivery), None) => &mut ended.completed,
+            (None | Some(_), None | Some(_)) => return,
+        };
+        which.entry(turn.stream.to_string()).or_insert(told.at);
     }
 
     /// Waits for so many, or until nothing more comes.

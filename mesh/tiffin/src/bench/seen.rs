@@ -1,7 +1,8 @@
 //! When each event could be seen, at this machine's one clock, against when it was stored.
 //!
 //! Postgres writes down the time within the append, so the commit itself is part of every figure. Redis tells of a
-//! document in the same step that writes it.
+//! document in the same step that writes it, on the topics that somebody came to: here one operator, who is told where
+//! every order stands.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -27,7 +28,12 @@ use crate::client::live::Parser;
 /// Whose events, and where Redis tells of the orders they move.
 const MASTER: &str = "order-master";
 const LIVE: &str = "order-info:live:";
-const ORDERS: &str = "order:*";
+/// What a topic has that somebody came to, for longer than any bench takes.
+const COUNTER: &str = "order-info:seq:";
+const HEARD_FOR_S: u64 = 6 * 3600;
+
+/// The operators' board.
+pub(super) const BOARD: &str = "ops";
 
 /// Everything has been shown when nothing new was for so long.
 const QUIET: Duration = Duration::from_secs(2);
@@ -113,9 +119,9 @@ impl Seen {
 }
 
 impl Watch {
-    /// Every event of an order that Redis shows.
+    /// Every change of where an order stands that Redis shows.
     pub(super) async fn redis(running: &Running) -> Result<Self> {
-        let mut told = listen(running, ORDERS).await?;
+        let mut told = listen(running, &[BOARD.to_owned()]).await?;
         let watch = Self::none();
         let seen = watch.seen.clone();
         let task = tokio::spawn(async move {
@@ -167,11 +173,25 @@ pub(super) struct Told {
     pub at: Timestamp,
 }
 
-/// What Redis tells order-info's live topics of this pattern, from now on.
-pub(super) async fn listen(running: &Running, topics: &str) -> Result<BoxStream<'static, Told>> {
+/// What Redis tells these live topics of order-info, from now on: as if a screen had come to each.
+pub(super) async fn listen(running: &Running, topics: &[String]) -> Result<BoxStream<'static, Told>> {
     let client = redis::Client::open(running.redis()?.admin_url())?;
     let mut subscription = client.get_async_pubsub().await?;
-    subscription.psubscribe(format!("{LIVE}{topics}")).await?;
+    let channels: Vec<String> = topics.iter().map(|topic| format!("{LIVE}{topic}")).collect();
+    subscription.subscribe(&channels).await?;
+    let mut begin = redis::pipe();
+    for topic in topics {
+        begin
+            .cmd("SET")
+            .arg(format!("{COUNTER}{topic}"))
+            .arg(Timestamp::now().as_microsecond())
+            .arg("NX")
+            .arg("EX")
+            .arg(HEARD_FOR_S)
+            .ignore();
+    }
+    let mut connection = client.get_multiplexed_async_connection().await?;
+    begin.exec_async(&mut connection).await?;
     let told = subscription.into_on_message().filter_map(async |message| {
         let at = Timestamp::now();
         let payload: String = message.get_payload().ok()?;
