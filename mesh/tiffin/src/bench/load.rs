@@ -124,7 +124,10 @@ const INSIST: Duration = Duration::from_secs(30);
 
 /// Orders what is in the basket.
 pub(super) async fn place_order(door: &Door, customer: &Ready, kind: Kind) -> Result<OrderId> {
-    let answer = place(door, customer, kind).await?;
+    order_of(&place(door, customer, kind).await?)
+}
+
+fn order_of(answer: &Response<Bytes>) -> Result<OrderId> {
     let receipt: Receipt = serde_json::from_slice(answer.body())?;
     Ok(receipt.id.parse()?)
 }
@@ -149,9 +152,14 @@ pub(super) async fn place(door: &Door, customer: &Ready, kind: Kind) -> Result<R
 
 /// Orders for delivery, and comes again when told to.
 pub(super) async fn insist(door: &Door, customer: &Ready) -> Result<OrderId> {
+    order_of(&place_insisting(door, customer, Kind::Delivery).await?)
+}
+
+/// The same, with all of the answer.
+pub(super) async fn place_insisting(door: &Door, customer: &Ready, kind: Kind) -> Result<Response<Bytes>> {
     let started = Instant::now();
     loop {
-        match place_order(door, customer, Kind::Delivery).await {
+        match place(door, customer, kind).await {
             Err(err) if err.to_string().starts_with("503") && started.elapsed() < INSIST => {
                 tokio::time::sleep(COME_AGAIN).await;
             }

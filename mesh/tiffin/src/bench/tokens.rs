@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use super::Site;
 use super::door::Door;
-use super::load::{LUNCH, Ready, customers, place, set_line};
+use super::load::{LUNCH, Ready, customers, place_insisting, set_line};
 use super::pace::Latency;
 use super::people::People;
 use super::row::Row;
@@ -148,7 +148,8 @@ async fn reader(
     for nth in 1_u64.. {
         customer.renew(people);
         let (paths, token) = if nth % ORDER_EVERY == 0 {
-            let answer = place(door, &customer, Kind::PickUp).await?;
+            // Orders that nobody answers while the bus stands still are as many as are worked off, and no more are taken.
+            let answer = place_insisting(door, &customer, Kind::PickUp).await?;
             let body: Value = serde_json::from_slice(answer.body())?;
             let id = body["id"].as_str().context("an order has an id")?.to_owned();
             (
