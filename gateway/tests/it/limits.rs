@@ -368,7 +368,7 @@ async fn several_gateways_share_one_limit() {
 #[tokio::test]
 async fn without_redis_each_gateway_keeps_the_limit_and_nobody_waits() {
     // One that refuses, and one that takes connections and says nothing.
-    let gone = crate::site::free_address().await;
+    let gone = mesh_testkit::free_address();
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     for address in [gone, silent.local_addr().unwrap()] {
         let url = format!("redis://gateway:secret@{address}/0");

@@ -8,7 +8,9 @@ use mesh_identity::{Client, Upstream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::site::{Site, eventually, free_address, get};
+use mesh_testkit::free_address;
+
+use crate::site::{Site, eventually, get};
 
 async fn admin(address: SocketAddr, path: &str) -> String {
     let Ok(mut stream) = TcpStream::connect(address).await else {
@@ -24,7 +26,7 @@ async fn admin(address: SocketAddr, path: &str) -> String {
 #[tokio::test]
 async fn it_serves_until_it_is_told_to_end() {
     let site = Site::start().await;
-    let (mesh, public, admin_address) = (free_address().await, free_address().await, free_address().await);
+    let [mesh, public, admin_address] = [(); 3].map(|()| free_address());
     let mut program = Command::new(env!("CARGO_BIN_EXE_gateway"))
         .env("TIFFIN_MESH_LISTEN", mesh.to_string())
         .env("TIFFIN_PUBLIC_LISTEN", public.to_string())

@@ -429,7 +429,3 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, holds: impl Fn() -
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
-
-pub async fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
-}

@@ -1,8 +1,9 @@
 //! A service's own binary, started by its tests as `up` would start it.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use mesh_identity::Upstream;
@@ -55,6 +56,8 @@ impl ServiceProcess {
             ("TIFFIN_CONSISTENCY_SECRET", CONSISTENCY_SECRET.to_owned()),
             ("TIFFIN_CLOCK_RATE", "1".to_owned()),
             ("TIFFIN_LOG", "info".to_owned()),
+            // Of an error that ends it, the end of the log shows what it says rather than where.
+            ("RUST_LIB_BACKTRACE", "0".to_owned()),
         ];
         let spec = Spec {
             name: service.to_owned(),
@@ -111,16 +114,18 @@ impl ServiceProcess {
     /// Starts it, or starts it again on the same ports, and waits until it is ready.
     ///
     /// # Panics
-    /// If it is not ready in 30 s.
+    /// If it ends, or is not ready in 30 s.
     pub async fn start(&mut self) {
         let mut serve = self.spec.clone();
         serve.args = vec!["serve".into()];
         let child = start_tied(&Launcher::foreign(), &serve, &self.log).await;
-        self.child = Some(child.expect("the binary of this package starts"));
         let admin = self.admin();
+        let child = self.child.insert(child.expect("the binary of this package starts"));
         let name = format!("{} is ready", self.spec.name);
-        eventually_in(&name, READY_DEADLINE, || async move {
-            probe::is_ready(admin).await.then_some(())
+        eventually_in(&name, READY_DEADLINE, || {
+            let ended = child.try_wait().expect("a child of ours can be waited for");
+            assert!(ended.is_none(), "{name}: it ended with {ended:?}");
+            async move { probe::is_ready(admin).await.then_some(()) }
         })
         .await;
     }
@@ -201,11 +206,15 @@ impl Drop for ServiceProcess {
     }
 }
 
-/// A loopback address nobody listens on.
+/// A loopback address nobody listens on, and nobody else in this test binary is given.
 ///
 /// # Panics
 /// If the machine has none left.
 pub fn free_address() -> SocketAddr {
-    let port = ports::choose(&std::collections::BTreeSet::new()).expect("a free port");
-    (std::net::Ipv4Addr::LOCALHOST, port).into()
+    /// Whoever was given one may not listen yet.
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let port = ports::choose(&given).expect("a free port");
+    given.insert(port);
+    (Ipv4Addr::LOCALHOST, port).into()
 }
