@@ -5,10 +5,10 @@
 
 mod call;
 mod courier;
+mod noted;
 mod person;
 mod requests;
 
-pub mod history;
 pub mod live;
 
 use std::sync::Arc;
@@ -23,11 +23,11 @@ use mesh_identity::client::Streamed;
 use mesh_identity::{Client, ClientError, Upstream};
 use mesh_local::running::Running;
 use mesh_runtime::headers;
+use mesh_verify::history::{self, History};
 
 pub(crate) use call::version_of;
 pub use call::{Call, Failure, Refusal, Reply};
 pub use courier::Job;
-pub use history::History;
 pub use live::{Live, News};
 pub use person::Person;
 
@@ -129,11 +129,11 @@ impl Api {
                 key: key.to_owned(),
                 body_hash: call.body_hash(),
                 attempt,
-                outcome: history::Outcome::of(&result),
+                outcome: noted::outcome(&result),
             };
             self.0.history.note(&line);
         }
-        if let Some(read) = history::Read::of(call, caller.map(|caller| caller.user), &result) {
+        if let Some(read) = noted::read(call, caller.map(|caller| caller.user), &result) {
             self.0.history.note(&read);
         }
         Attempt::of(call, result)

@@ -3,8 +3,6 @@
 //! A run is a quarter of an hour of a small town. What happens to it when follows from its seed; how the platform and
 //! its machine take it does not, so the same seed breaks the same and need not end the same.
 
-pub mod dice;
-
 mod inject;
 mod plan;
 mod record;
@@ -25,15 +23,15 @@ use mesh_local::link::Links;
 use mesh_local::platform::Platform;
 use mesh_local::running::Running;
 use mesh_runtime::Shutdown;
+use mesh_verify::dice::Dice;
+use mesh_verify::{Breach, Invariant, Report, check};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::replay::chaos::Chaos;
 use crate::replay::instance::{Courier, Instance, Order, Point};
 use crate::say::{self, Steps};
-use crate::verify::{self, Breach, Invariant};
 use crate::{replay, up};
-use dice::Dice;
 use inject::{Diary, Hand};
 use plan::{Fault, Planned, What, plan};
 use strangers::Tries;
@@ -370,12 +368,12 @@ async fn one_run(
 }
 
 /// Looks until nothing is counted, or for as long as healing may take. A store that cannot be read is down still.
-async fn converged(running: &Running, mended: Instant) -> Result<verify::Report> {
+async fn converged(running: &Running, mended: Instant) -> Result<Report> {
     loop {
-        let verified = verify::check(running).await;
+        let verified = check(running).await;
         let is_over = mended.elapsed() > CONVERGES_WITHIN;
         let is_settled =
-            |report: &verify::Report| report.holds() || FOR_GOOD.iter().any(|invariant| report.count(*invariant) > 0);
+            |report: &Report| report.holds() || FOR_GOOD.iter().any(|invariant| report.count(*invariant) > 0);
         match verified {
             Ok(report) if is_over || is_settled(&report) => return Ok(report),
             Err(err) if is_over => return Err(err),

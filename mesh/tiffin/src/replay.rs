@@ -25,7 +25,7 @@ use mesh_runtime::Shutdown;
 
 use crate::client::Api;
 use crate::say::{self, Steps};
-use crate::{settle, up, verify};
+use crate::{settle, up};
 use cast::Cast;
 use chaos::Chaos;
 pub(crate) use day::Day;
@@ -178,7 +178,7 @@ async fn play(args: &Args, instance: &Instance, running: &Running, steps: &Steps
     let mut report = day.play(steps).await?;
     if args.verify {
         steps.step("verifying");
-        report.verified(&verify::check(running).await?);
+        report.verified(&mesh_verify::check(running).await?);
     }
     Ok(report)
 }

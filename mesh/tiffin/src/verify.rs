@@ -1,35 +1,12 @@
 //! `tiffin verify`: counts what does not hold, by reading the stores of a running platform.
-//!
-//! `collect` reads, and knows no rule; every rule is a pure function in a file of its own. Nothing is repaired.
-
-pub mod collect;
-pub mod findings;
-pub mod freshness;
-
-pub mod books;
-pub mod documents;
-pub mod keys;
-pub mod lateness;
-pub mod money;
-pub mod orders;
-pub mod readers;
-pub mod stamps;
-pub mod stock;
-
-mod pass;
-
-#[cfg(test)]
-mod log;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use mesh_local::running::Running;
-
-pub use findings::{Breach, Invariant, Report};
+use mesh_verify::check;
 
 use crate::say;
-use collect::Stores;
 
 /// What each number counts, and where it comes from.
 const READS: &str = "\
@@ -90,23 +67,4 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
-}
-
-/// Counts what does not hold in a platform that runs.
-///
-/// # Errors
-/// When a store cannot be read: then nothing is known, which is not the same as nothing being wrong.
-pub async fn check(running: &Running) -> anyhow::Result<Report> {
-    let stores = Stores::of(running).await?;
-    let report = pass::over(&stores).await;
-    stores.close().await;
-    report
-}
-
-/// Counts what does not hold in stores that are open already.
-///
-/// # Errors
-/// As [`check`].
-pub async fn check_stores(stores: &Stores) -> anyhow::Result<Report> {
-    pass::over(stores).await
 }

@@ -19,8 +19,8 @@ use mesh_identity::{Client, Upstream};
 use mesh_local::running::Running;
 use mesh_local::services::SERVICES;
 use mesh_testkit::eventually_in;
+use mesh_verify::history::{self, Entry, Outcome};
 use serde_json::Value;
-use tiffin::client::history::{self, Entry, Outcome};
 use tokio::process::Command;
 
 /// An order a minute for this long, in minutes of business: longer than all restarts take.

@@ -12,9 +12,10 @@ use mesh_contracts::money::{Currency, Money};
 use mesh_contracts::order::Kind;
 use mesh_contracts::point::Settings;
 use mesh_local::running::Running;
+use mesh_verify::history::History;
 
 use super::door::fresh;
-use crate::client::{Api, History, Person};
+use crate::client::{Api, Person};
 use crate::say::Steps;
 use crate::settle;
 

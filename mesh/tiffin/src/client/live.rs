@@ -8,13 +8,13 @@ use http::StatusCode;
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use mesh_identity::client::Streamed;
+use mesh_verify::history::Heard;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::history::Heard;
 use super::{Call, Failure, Person, Refusal};
 
 pub use mesh_contracts::live::Happened;

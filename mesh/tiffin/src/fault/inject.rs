@@ -20,8 +20,8 @@ use mesh_runtime::failpoint;
 use rustix::process::{Pid, Signal, kill_process_group};
 use uuid::Uuid;
 
-use super::dice::Dice;
 use super::plan::{Bad, Planned, What};
+use mesh_verify::dice::Dice;
 
 /// A link that is late: more than people notice, less than any time-out.
 const LATE: Duration = Duration::from_millis(150);

@@ -7,7 +7,7 @@ use mesh_local::services::SERVICES;
 use mesh_runtime::failpoint;
 use serde::Serialize;
 
-use super::dice::Dice;
+use mesh_verify::dice::Dice;
 
 /// Servers of others, which are processes like ours.
 const SERVERS: [&str; 3] = ["postgres", "nats", "redis"];
@@ -165,14 +165,6 @@ pub(super) struct Planned {
     #[serde(skip)]
     pub(super) dice: Dice,
 }
-
-impl PartialEq for Dice {
-    fn eq(&self, other: &Self) -> bool {
-        self.clone().roll() == other.clone().roll()
-    }
-}
-
-impl Eq for Dice {}
 
 impl Planned {
     pub(super) fn at(&self) -> Duration {

@@ -10,7 +10,7 @@ use mesh_local::services::{Kind, of_kind};
 use sqlx::{Connection as _, PgConnection};
 
 use super::Outcome;
-use crate::client::history::{self, Entry, Line};
+use mesh_verify::history::{self, Entry, Line};
 
 /// An event, as the timeline tells it: when, of what, which version, and its type.
 type Told = (String, String, i64, String);

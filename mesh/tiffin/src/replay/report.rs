@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::instance::Instance;
 use super::reckoning::Reckoning;
 use crate::simulation::Track;
-use crate::verify::{self, Breach, Invariant};
+use mesh_verify::{Breach, Invariant, Report as Verified};
 
 /// What became of one order.
 #[derive(Debug)]
@@ -225,7 +225,7 @@ impl Report {
     }
 
     /// What the checkers found.
-    pub(super) fn verified(&mut self, found: &verify::Report) {
+    pub(super) fn verified(&mut self, found: &Verified) {
         self.violations = Some(found.violations.clone());
         self.violation_examples = found.examples.clone();
     }

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use mesh_verify::Invariant;
 use serde_json::Value;
 use tempfile::TempDir;
-use tiffin::verify::Invariant;
 
 use crate::command::{Folder, Started};
 

@@ -111,7 +111,7 @@ async fn a_replay_places_and_completes_every_order_and_nothing_is_amiss_afterwar
     assert!(report["api_latency_ms"]["place_order"]["p50"].as_f64() > Some(0.0));
     assert!(report["projection_lag_ms"]["p99"].as_f64() > Some(0.0));
     let violations = report["violations"].as_object().context("it was verified")?;
-    assert_eq!(violations.len(), tiffin::verify::Invariant::ALL.len());
+    assert_eq!(violations.len(), mesh_verify::Invariant::ALL.len());
     assert!(violations.values().all(|count| count == 0), "{report}");
     replay.ended().await
 }

@@ -43,7 +43,7 @@ async fn runs_of_fixed_seeds_break_things_and_lose_nothing() -> Result<()> {
         assert!(run["orders"]["completed"].as_u64() > Some(3), "{run}");
         assert!(run["strangers"]["asked"].as_u64() > Some(20), "{run}");
         let violations = run["violations"].as_object().context("it was checked")?;
-        assert_eq!(violations.len(), tiffin::verify::Invariant::ALL.len() + 1);
+        assert_eq!(violations.len(), mesh_verify::Invariant::ALL.len() + 1);
         assert!(violations.values().all(|count| *count == 0), "{run}");
         let happened = run["diary"].as_array().context("it says what happened")?;
         let said = |line: &&Value| line[1].as_str().is_some_and(|what| what.ends_with(" died"));

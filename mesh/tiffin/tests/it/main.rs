@@ -2,7 +2,6 @@
 
 mod chaos;
 mod command;
-mod explorer;
 mod fault;
 mod faults;
 mod flow;
@@ -13,9 +12,4 @@ mod races;
 mod rebuilding;
 mod refusals;
 mod rotation;
-mod silence;
-mod snapshots;
-mod storm;
-mod table;
 mod tidy;
-mod verify;

@@ -13,10 +13,10 @@ use mesh_identity::{Client, Upstream};
 use mesh_local::running::Running;
 use mesh_local::services::{Kind, of_kind};
 use mesh_testkit::eventually_in;
+use mesh_verify::collect::open_redis;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 use tiffin::rebuild;
-use tiffin::verify::collect::open_redis;
 
 use crate::chaos::instance;
 use crate::command::{Folder, Started};

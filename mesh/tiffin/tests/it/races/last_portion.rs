@@ -12,9 +12,9 @@ use mesh_contracts::api::{PlaceOrder, Quantity, StockAmount, StockQuantity};
 use mesh_contracts::id::OrderId;
 use mesh_contracts::order::{Kind, Reason, Status};
 use mesh_testkit::eventually_in;
+use mesh_verify::{orders, stock};
 use serde_json::json;
 use tiffin::client::Call;
-use tiffin::verify::{orders, stock};
 
 use super::witness::Witness;
 use super::{refusal, settled, shows};

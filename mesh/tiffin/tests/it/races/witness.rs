@@ -9,9 +9,9 @@ use mesh_contracts::id::OrderId;
 use mesh_contracts::money::Money;
 use mesh_contracts::order::Status;
 use mesh_contracts::payment::{self, Operation};
-use tiffin::verify::collect::Stores;
-use tiffin::verify::money::{self, Entry, Ledger};
-use tiffin::verify::orders;
+use mesh_verify::collect::Stores;
+use mesh_verify::money::{self, Entry, Ledger};
+use mesh_verify::orders;
 
 use crate::platform::Shared;
 
