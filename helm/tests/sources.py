@@ -66,7 +66,7 @@ def calls():
         if service == "gateway":
             named += re.findall(r'service\("([a-z-]+)"\)', rust)
         found |= {(service, callee) for callee in named}
-    readers = re.findall(r'(?:inbox|documents)\("([a-z-]+)", Context::(\w+)', text("mesh/tiffin/src/verify/readers.rs"))
+    readers = re.findall(r'(?:inbox|documents)\("([a-z-]+)", Context::(\w+)', text("mesh/verify/src/readers.rs"))
     assert readers, "nobody reads anything"
     return found | {(reader, owners()[context]) for reader, context in readers}
 
