@@ -104,7 +104,8 @@ impl Service {
     /// 503 `overloaded` or `upstream_unavailable`.
     pub(crate) async fn call(&self, ask: Ask, patience: Duration) -> Result<http::Response<Bytes>, Problem> {
         let _seat = self.seats.take(ask.urgency)?;
-        deadline::within(patience, self.call_again(ask, patience)).await
+        // In a box, since it is large and handed on through several layers.
+        deadline::within(patience, Box::pin(self.call_again(ask, patience))).await
     }
 
     async fn call_again(&self, ask: Ask, patience: Duration) -> Result<http::Response<Bytes>, Problem> {

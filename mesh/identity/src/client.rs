@@ -47,8 +47,9 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Half of what servers let a connection idle, so that we forget it before they close it.
 const POOL_IDLE: Duration = Duration::from_secs(5);
-/// How often a server is asked whether it still lives, where many share a connection to it.
-const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(10);
+/// How often a server is asked whether it still lives, where many share a connection to it: as long as one call may wait,
+/// so that a connection that leads nowhere costs each caller about one of them.
+const HTTP2_PING_INTERVAL: Duration = CALL_TIMEOUT;
 /// As many idle connections per service as one instance may have calls in flight: under load, those that were closed
 /// for being too many would each cost a handshake a moment later.
 const POOL_IDLE_MAX: usize = 256;
@@ -221,7 +222,8 @@ impl Client {
         timeout: Duration,
     ) -> Result<Response<Bytes>, ClientError> {
         let deadline = Instant::now() + deadline::remaining().map_or(timeout, |left| left.min(timeout));
-        let answer = async {
+        // In a box, since it is large and the time-out would move it.
+        let answer = Box::pin(async {
             let request = self.addressed(upstream, request, deadline)?;
             let pool = self.pool(upstream);
             let answer = send(pool.connections(), &pool, upstream, request).await?;
@@ -231,7 +233,7 @@ impl Client {
                 .await
                 .map_err(|err| ClientError::of_body(upstream, err))?;
             Ok(Response::from_parts(head, body.to_bytes()))
-        };
+        });
         tokio::time::timeout_at(deadline, answer)
             .await
             .unwrap_or_else(|_| Err(ClientError::timeout(upstream)))

@@ -87,6 +87,10 @@ impl Environment {
             let mut told = teller.tell(service)?;
             told.serve
                 .extend(common.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+            if service.kind == Kind::Gateway {
+                // There is one of each service. Where there are several, a shared connection would be with one of them.
+                told.serve.insert("TIFFIN_HTTP2_CONNECTIONS".to_owned(), "1".to_owned());
+            }
             services.insert(service.name, told);
         }
         Ok(Self {

@@ -7,7 +7,6 @@
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use tokio::time::Instant;
@@ -34,21 +33,24 @@ pub async fn within<F: Future>(limit: Duration, work: F) -> F::Output {
     DEADLINE.scope(Instant::now() + limit, work).await
 }
 
-/// The middleware that adopts the caller's deadline, and refuses with 503 `deadline_passed` what is past it.
-pub async fn adopt(request: Request, next: Next) -> Response {
+/// Serves a request under its caller's deadline, and refuses with 503 `deadline_passed` what is past it.
+pub(crate) async fn adopt<F>(request: Request, serve: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
     let millis = request
         .headers()
         .get(headers::DEADLINE)
         .and_then(|value| value.to_str().ok()?.parse().ok());
     let Some(millis) = millis else {
-        return next.run(request).await;
+        return serve(request).await;
     };
     let limit = Duration::from_millis(millis).min(DEADLINE_MAX);
     if limit.is_zero() {
         return passed().into_response();
     }
     let is_read = request.method().is_safe();
-    let answer = within(limit, next.run(request));
+    let answer = within(limit, serve(request));
     if is_read {
         let answer = tokio::time::timeout(limit, answer).await;
         return answer.unwrap_or_else(|_| passed().into_response());

@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Request;
 use axum::extract::rejection::{
     BytesRejection, ExtensionRejection, JsonRejection, MatchedPathRejection, PathRejection, QueryRejection,
 };
-use axum::extract::{DefaultBodyLimit, Request};
-use axum::middleware::{self, Next};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
@@ -363,14 +363,12 @@ impl From<MatchedPathRejection> for Problem {
     }
 }
 
-/// Gives a router what keeps its refusals in one shape: 404 and 405 as problems, the body limit,
-/// and a panic answered with 500 instead of a torn connection.
+/// Gives a router what keeps its refusals in one shape: 404 and 405 as problems, and a panic answered with 500 instead of
+/// a torn connection.
 pub fn layer<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
     router
         .fallback(|| async { Problem::not_found() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
-        .layer(DefaultBodyLimit::disable())
-        .layer(middleware::from_fn(limit_body))
         .layer(CatchPanicLayer::custom(panicked))
 }
 
@@ -401,7 +399,8 @@ async fn discard(body: Body) {
     let _ = tokio::time::timeout(DISCARD_TIMEOUT, read).await;
 }
 
-async fn limit_body(request: Request, next: Next) -> Response {
+/// Hands on a request whose body is within the limit, or ends where the limit is.
+pub(crate) async fn limit_body(request: Request, next: Next) -> Response {
     let announced = request
         .headers()
         .get(header::CONTENT_LENGTH)

@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::middleware;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
 use http::{Extensions, HeaderMap, HeaderValue, Request, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -112,13 +113,20 @@ impl Default for Limits {
     }
 }
 
-/// What every service's router wears: telemetry outside, then the caller's deadline, then refusals of
-/// what could mean two things, then problems for 404, 405, large bodies and panics.
+/// What every service's router wears: telemetry outside, then refusals of what could mean two things, the caller's
+/// deadline and the limit on bodies, then problems for 404, 405 and panics.
 pub fn with_layers<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
     problem::layer(router)
-        .layer(middleware::from_fn(strict::refuse))
-        .layer(middleware::from_fn(deadline::adopt))
+        .layer(middleware::from_fn(guard))
         .layer(telemetry::layer())
+}
+
+/// Three in one, since each layer copies all that are below it, for every request.
+async fn guard(request: Request<Body>, next: Next) -> Response {
+    match strict::ambiguity(&request) {
+        Some(problem) => problem.into_response(),
+        None => deadline::adopt(request, |request| problem::limit_body(request, next)).await,
+    }
 }
 
 /// Serves until the shutdown: then accepts no more, lets requests finish, tells clients to leave their connections, and

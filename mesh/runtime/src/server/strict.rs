@@ -1,8 +1,6 @@
 //! What no request may be, whichever route it names: two hosts, a coding that nobody asked for, a head that is too large.
 
 use axum::extract::Request;
-use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 
 use crate::problem::Problem;
@@ -14,15 +12,8 @@ const HEADERS_MAX: usize = 64;
 /// What a header costs on the wire besides name and value: a colon, a space, the line's end.
 const HEADER_OVERHEAD_BYTES: usize = 4;
 
-/// Refuses what could mean one thing to us and another to somebody else.
-pub(super) async fn refuse(request: Request, next: Next) -> Response {
-    match ambiguity(&request) {
-        Some(problem) => problem.into_response(),
-        None => next.run(request).await,
-    }
-}
-
-fn ambiguity(request: &Request) -> Option<Problem> {
+/// The refusal of what could mean one thing to us and another to somebody else.
+pub(super) fn ambiguity(request: &Request) -> Option<Problem> {
     let headers = request.headers();
     let is_http1 = request.version() < Version::HTTP_2;
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) || !request.uri().path().starts_with('/') {

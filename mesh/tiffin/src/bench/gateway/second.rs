@@ -1,4 +1,4 @@
-//! A second gateway of the platform, which asks services over HTTP/2.
+//! A second gateway of the platform, which asks services over HTTP/1.1.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -12,8 +12,6 @@ use mesh_local::supervise::{Process, Spec, Tier, start_tied, tail};
 use rustix::process::Signal;
 use tokio::net::TcpListener;
 use tokio::process::Child;
-
-use super::HTTP2_CONNECTIONS;
 
 /// It fetches the signing keys first.
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -44,7 +42,7 @@ impl Second {
             [
                 ("TIFFIN_MESH_LISTEN", address.to_string()),
                 ("TIFFIN_ADMIN_LISTEN", admin.to_string()),
-                ("TIFFIN_HTTP2_CONNECTIONS", HTTP2_CONNECTIONS.to_string()),
+                ("TIFFIN_HTTP2_CONNECTIONS", "0".to_owned()),
             ]
             .map(|(name, value)| (name.to_owned(), value)),
         );
