@@ -67,12 +67,13 @@ impl Profiles {
 
     /// A person's data, as new as the person's document; `None` if there is no such person any more.
     pub async fn of(&self, id: UserId) -> Result<Option<Kept>, Error> {
-        let person = self.projection.get::<People>(&id.to_string()).await?;
-        let Some(person) = person.filter(|person| !person.doc.erased) else {
+        let name = id.to_string();
+        let (person, kept) = tokio::join!(self.projection.get::<People>(&name), self.kept(id));
+        let Some(person) = person?.filter(|person| !person.doc.erased) else {
             return Ok(None);
         };
         let wanted = person.doc.profile_version;
-        match self.kept(id).await {
+        match kept {
             Ok(Some(kept)) if kept.profile_version >= wanted => return Ok(Some(kept)),
             Ok(_) => {}
             Err(err) => tracing::warn!(error = %err, "redis unavailable, asking user-master"),

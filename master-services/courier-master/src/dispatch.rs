@@ -98,11 +98,12 @@ pub struct Plan {
 
 /// The best offers to make now.
 pub fn assign(waiting: &[Waiting], couriers: &[Available], now: Timestamp, policy: &Policy) -> Plan {
+    // Each of the other jobs takes at most one courier away, so none gets further down its own list than this.
     let mut pairs: Vec<Pair> = waiting
         .iter()
-        .flat_map(|job| pairs_of(job, couriers, now, policy))
+        .flat_map(|job| best(pairs_of(job, couriers, now, policy), waiting.len()))
         .collect();
-    pairs.sort_by_key(|pair| (pair.cost, pair.pickup_distance_m, pair.job.delivery, pair.courier));
+    pairs.sort_by_key(Pair::rank);
     let mut settled = HashSet::new();
     let mut taken = HashSet::new();
     let mut plan = Plan::default();
@@ -139,16 +140,9 @@ fn considered(
     policy: &Policy,
 ) -> Vec<Considered> {
     let others = couriers.iter().filter(|courier| courier.courier != asked.courier);
-    let mut others: Vec<Pair> = others
-        .filter_map(|courier| pair(asked.job, courier, now, policy))
-        .collect();
-    let rank = |other: &Pair| (other.cost, other.pickup_distance_m, other.courier);
-    // Of thousands only the best few are put in order.
-    if others.len() > CONSIDERED_MAX {
-        others.select_nth_unstable_by_key(CONSIDERED_MAX, rank);
-        others.truncate(CONSIDERED_MAX);
-    }
-    others.sort_by_key(rank);
+    let others = others.filter_map(|courier| pair(asked.job, courier, now, policy));
+    let mut others = best(others.collect(), CONSIDERED_MAX);
+    others.sort_by_key(Pair::rank);
     let considered = |other: Pair| Considered {
         courier: other.courier,
         pickup_distance_m: other.pickup_distance_m,
@@ -171,6 +165,22 @@ struct Pair<'a> {
     /// When to ask this courier for this job.
     due_at: Timestamp,
     pickup_distance_m: u32,
+}
+
+impl Pair<'_> {
+    /// The first is the best.
+    fn rank(&self) -> (SignedDuration, u32, DeliveryId, CourierId) {
+        (self.cost, self.pickup_distance_m, self.job.delivery, self.courier)
+    }
+}
+
+/// So many of them, or all if there are fewer, in no order: of thousands only the best few need be put in one.
+fn best(mut pairs: Vec<Pair<'_>>, count: usize) -> Vec<Pair<'_>> {
+    if pairs.len() > count {
+        pairs.select_nth_unstable_by_key(count, Pair::rank);
+        pairs.truncate(count);
+    }
+    pairs
 }
 
 /// Everyone who could take the job; those who passed it only if that leaves nobody.

@@ -2,11 +2,11 @@
 //!
 //! One replica at a time; what another replica or a courier changes in between is refused by the streams.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{join_all, try_join_all};
 use jiff::Timestamp;
 use mesh_bus::{Bus, Subscription, Verdict};
 use mesh_contracts::envelope::{Actor, Envelope};
@@ -19,23 +19,26 @@ use mesh_runtime::Shutdown;
 use crate::dispatch::scene::Scene;
 use crate::dispatch::{Offer, assign};
 use crate::domain::delivery::Command;
+use crate::store::Shown;
 use crate::{App, NAME};
 
 /// The durable consumer of our own events; it keeps no inbox, since the board is gated by version.
 const CONSUMER: &str = "courier-master-dispatch";
 /// The advisory lock that keeps replicas from asking at the same time: "dispatch" in ASCII.
 const LOCK: i64 = 0x6469_7370_6174_6368;
-/// Changes come in bursts; one look serves all of a burst.
-const LOOK_GAP: Duration = Duration::from_millis(50);
+/// Changes come in bursts; one look serves all of a burst. Nobody who is asked notices, and a look costs the more the more
+/// couriers there are.
+const LOOK_GAP: Duration = Duration::from_millis(100);
 /// The net under missed wake-ups: another replica may have taken the event.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Streams shown in one statement after a start, some hundred bytes each.
+const CAUGHT_UP_TOGETHER: usize = 500;
 
 /// Shows on the board what our own events changed.
 pub async fn follow(app: &Arc<App>, bus: &Bus, shutdown: Shutdown) {
-    bus.consume(Subscription::new(Context::Courier, CONSUMER), shutdown, |batch| {
-        show(app.clone(), batch)
-    })
-    .await;
+    let subscription = Subscription::new(Context::Courier, CONSUMER).paced(LOOK_GAP);
+    bus.consume(subscription, shutdown, |batch| follow_batch(app.clone(), batch))
+        .await;
 }
 
 /// Looks whenever something changed or an offer is due, until shutdown; first when the inbox has been drained.
@@ -83,12 +86,16 @@ impl App {
         let scene = self.scene().await?;
         metrics::gauge!("deliveries_open").set(scene.deliveries.len() as f64);
         let now = self.clock.now();
-        for (delivery, courier) in scene.silent(self.started_at, now, &self.policy) {
-            self.act(delivery, Command::Silence { courier }).await?;
-        }
+        let silenced = scene.silent(self.started_at, now, &self.policy).into_iter();
+        let silenced = silenced.map(|(delivery, courier)| self.act(delivery, Command::Silence { courier }));
         let plan = assign(&scene.waiting(), &scene.available(&self.policy), now, &self.policy);
-        for made in join_all(plan.offers.iter().map(|offer| self.offer(offer))).await {
-            made?;
+        let offered = plan.offers.iter().map(|offer| self.offer(offer));
+        let (silenced, offered) = tokio::join!(join_all(silenced), join_all(offered));
+        // Before the next look, and also what was done beside something that failed.
+        let (moved, failed) = partitioned(silenced.into_iter().chain(offered));
+        self.show(moved).await?;
+        if let Some(err) = failed {
+            return Err(err);
         }
         turn.commit().await?;
         Ok(plan.again_at)
@@ -99,7 +106,7 @@ impl App {
         let couriers = self.board.couriers_on_shift().await?;
         let holders = deliveries.iter().filter_map(|delivery| delivery.active_courier());
         let asked: HashSet<CourierId> = couriers.iter().map(|(id, _)| *id).chain(holders).collect();
-        let asked: Vec<String> = asked.iter().map(ToString::to_string).collect();
+        let asked: Vec<CourierId> = asked.into_iter().collect();
         let seen = self.positions.of(&asked).await?;
         Ok(Scene {
             deliveries,
@@ -108,7 +115,7 @@ impl App {
         })
     }
 
-    async fn offer(&self, offer: &Offer) -> Result<(), BoxError> {
+    async fn offer(&self, offer: &Offer) -> Result<Moved, BoxError> {
         let command = Command::Offer {
             courier: offer.courier,
             pickup_distance_m: offer.pickup_distance_m,
@@ -117,56 +124,84 @@ impl App {
         self.act(offer.delivery, command).await
     }
 
-    /// Does it, and shows it before the next look. Refused: it has changed, and the next look will see how.
-    async fn act(&self, delivery: DeliveryId, command: Command) -> Result<(), BoxError> {
+    /// Refused: it has changed, and the next look will see how.
+    async fn act(&self, delivery: DeliveryId, command: Command) -> Result<Moved, BoxError> {
         let outcome = self
             .on_delivery(delivery, Request::by(Actor::service(NAME)), command)
             .await;
         match outcome {
-            Ok(_) | Err(SubmitError::Rejected(_)) => self.show_delivery(delivery).await,
+            Ok(outcome) => Ok((delivery.to_string(), outcome.answer.version)),
+            Err(SubmitError::Rejected(_)) => Ok((delivery.to_string(), NEWEST)),
             Err(err) => Err(err.into()),
         }
     }
 
-    async fn show_delivery(&self, id: DeliveryId) -> Result<(), BoxError> {
-        if let Some((delivery, version)) = self.deliveries.load(id).await? {
-            self.board.show_delivery(id, &delivery, version).await?;
+    /// Shows these streams as they stand, each at least in its version.
+    async fn show(&self, moved: HashMap<String, u64>) -> Result<(), BoxError> {
+        let (mut deliveries, mut couriers) = (Vec::new(), Vec::new());
+        for (stream, version) in moved {
+            if let Ok(id) = stream.parse::<DeliveryId>() {
+                deliveries.push(async move { Ok::<_, BoxError>((id, self.deliveries.at_least(id, version).await?)) });
+            } else if let Ok(id) = stream.parse::<CourierId>() {
+                couriers.push(async move { Ok::<_, BoxError>((id, self.couriers.at_least(id, version).await?)) });
+            }
         }
-        Ok(())
-    }
-
-    async fn show_courier(&self, id: CourierId) -> Result<(), BoxError> {
-        if let Some((courier, version)) = self.couriers.load(id).await? {
-            self.board.show_courier(id, &courier, version).await?;
-        }
-        Ok(())
+        let (deliveries, couriers) = tokio::try_join!(try_join_all(deliveries), try_join_all(couriers))?;
+        let shown = Shown {
+            deliveries: known(deliveries),
+            couriers: known(couriers),
+        };
+        Ok(self.board.show(&shown).await?)
     }
 
     /// Shows what happened while nobody showed it.
     async fn catch_up(&self) -> Result<(), BoxError> {
-        for stream in self.board.behind().await? {
-            self.show_stream(&stream).await?;
+        let behind = self.board.behind().await?;
+        for some in behind.chunks(CAUGHT_UP_TOGETHER) {
+            self.show(some.iter().map(|stream| (stream.clone(), NEWEST)).collect())
+                .await?;
         }
         Ok(())
     }
-
-    async fn show_stream(&self, stream: &str) -> Result<(), BoxError> {
-        if let Ok(delivery) = stream.parse() {
-            self.show_delivery(delivery).await
-        } else if let Ok(courier) = stream.parse() {
-            self.show_courier(courier).await
-        } else {
-            Ok(())
-        }
-    }
 }
 
-async fn show(app: Arc<App>, batch: Vec<Envelope>) -> Vec<Verdict> {
-    let streams: HashSet<&str> = batch.iter().map(|event| event.stream.as_str()).collect();
+/// A stream, and the version to which it has come at least.
+type Moved = (String, u64);
+
+/// For a stream of which it is not known how far it has come.
+const NEWEST: u64 = u64::MAX;
+
+/// Those that moved, and the first failure.
+fn partitioned(acts: impl Iterator<Item = Result<Moved, BoxError>>) -> (HashMap<String, u64>, Option<BoxError>) {
+    let (mut moved, mut failed) = (HashMap::new(), None);
+    for act in acts {
+        match act {
+            Ok((stream, version)) => {
+                moved.insert(stream, version);
+            }
+            Err(err) => failed = failed.or(Some(err)),
+        }
+    }
+    (moved, failed)
+}
+
+/// Streams that there are, without their versions, which their states tell as well.
+fn known<I, S>(streams: Vec<(I, Option<(S, u64)>)>) -> Vec<(I, Arc<S>)> {
+    let known = streams.into_iter();
+    known
+        .filter_map(|(id, standing)| Some((id, Arc::new(standing?.0))))
+        .collect()
+}
+
+async fn follow_batch(app: Arc<App>, batch: Vec<Envelope>) -> Vec<Verdict> {
+    let mut moved: HashMap<String, u64> = HashMap::new();
+    for event in &batch {
+        let version = moved.entry(event.stream.clone()).or_default();
+        *version = event.version.max(*version);
+    }
     // Not events but states are shown: the newest, whatever the event was.
-    let shown = join_all(streams.into_iter().map(|stream| app.show_stream(stream))).await;
-    let verdict = match shown.into_iter().collect::<Result<Vec<()>, _>>() {
-        Ok(_) => Verdict::Done,
+    let verdict = match app.show(moved).await {
+        Ok(()) => Verdict::Done,
         Err(err) => Verdict::Later(err.to_string()),
     };
     app.changed.notify_one();

@@ -76,20 +76,19 @@ impl Positions {
     }
 
     /// Where these couriers were last seen.
-    pub async fn of(&self, couriers: &[String]) -> Result<HashMap<CourierId, Seen>, sqlx::Error> {
-        let rows: Vec<(String, i32, i32, SqlTime)> =
-            sqlx::query_as("select courier, lat_e6, lon_e6, at from positions where courier = any($1)")
-                .bind(couriers)
-                .fetch_all(&self.pool)
-                .await?;
-        let seen = rows.into_iter().filter_map(|(courier, lat_e6, lon_e6, SqlTime(at))| {
-            Some((
-                courier.parse().ok()?,
-                Seen {
-                    place: Coordinates::new(lat_e6, lon_e6)?,
-                    at,
-                },
-            ))
+    pub async fn of(&self, couriers: &[CourierId]) -> Result<HashMap<CourierId, Seen>, sqlx::Error> {
+        let named: Vec<String> = couriers.iter().map(CourierId::to_string).collect();
+        let rows: Vec<(i64, i32, i32, SqlTime)> = sqlx::query_as(
+            "select w.nth, p.lat_e6, p.lon_e6, p.at
+             from unnest($1::text[]) with ordinality as w (courier, nth) join positions p on p.courier = w.courier",
+        )
+        .bind(named)
+        .fetch_all(&self.pool)
+        .await?;
+        let seen = rows.into_iter().filter_map(|(nth, lat_e6, lon_e6, SqlTime(at))| {
+            let courier = *couriers.get(usize::try_from(nth).ok()?.checked_sub(1)?)?;
+            let place = Coordinates::new(lat_e6, lon_e6)?;
+            Some((courier, Seen { place, at }))
         });
         Ok(seen.collect())
     }

@@ -50,7 +50,7 @@ pub struct Knowledge {
     /// As this process wrote or read it last, so that the next event of a point need not read it.
     heard: Cache<String, (u64, Arc<FoodPoint>)>,
     /// Holds of different points come in the same batch.
-    writer: Coalesce<Heard, sqlx::Error>,
+    writer: Coalesce<Heard, (), sqlx::Error>,
 }
 
 /// A point's document after an event.
@@ -148,7 +148,7 @@ impl Knowledge {
             version: envelope.version,
             point: Arc::clone(&point),
         };
-        self.writer.write(heard).await?;
+        self.writer.ask(heard).await?;
         if !envelope.event_type.starts_with("hold.") {
             // Holds come by the hundred; what its people change is seen by the next order.
             self.points.invalidate(&point.settings.place.country).await;
@@ -246,7 +246,7 @@ impl Knowledge {
 }
 
 /// Each point at most once: the inbox brings the events of one stream one after the other.
-async fn write_points(pool: PgPool, heard: Vec<Heard>) -> Result<(), sqlx::Error> {
+async fn write_points(pool: PgPool, heard: Vec<Heard>) -> Result<Vec<()>, sqlx::Error> {
     let points: Vec<&str> = heard.iter().map(|heard| heard.food_point.as_str()).collect();
     let versions: Vec<i64> = heard.iter().map(|heard| heard.version as i64).collect();
     let countries: Vec<&str> = heard
@@ -268,5 +268,5 @@ async fn write_points(pool: PgPool, heard: Vec<Heard>) -> Result<(), sqlx::Error
     .bind(documents)
     .execute(&pool)
     .await?;
-    Ok(())
+    Ok(vec![(); heard.len()])
 }

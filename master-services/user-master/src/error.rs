@@ -30,6 +30,6 @@ impl From<Busy> for Problem {
 }
 
 /// The database did not answer.
-pub fn unavailable(err: sqlx::Error) -> Problem {
+pub fn unavailable(err: impl std::fmt::Display) -> Problem {
     Problem::unavailable("postgres", err)
 }

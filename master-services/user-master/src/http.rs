@@ -235,9 +235,8 @@ async fn address(
     State(app): State<Arc<App>>,
     Path((person, id)): Path<(UserId, AddressId)>,
 ) -> Result<Json<StoredAddress>, Problem> {
-    let address = store::address(app.store.pool(), person, id)
-        .await
-        .map_err(unavailable)?;
+    let found = app.addresses.ask((person, id)).await.map_err(unavailable)?;
+    let address = found.map_err(unavailable)?;
     address.map(Json).ok_or_else(Problem::not_found)
 }
 

@@ -31,7 +31,7 @@ use crate::domain::{Command, Rejection};
 use crate::input::{Email, Given};
 use crate::keys::Keys;
 use crate::passwords::Passwords;
-use crate::store::{Account, Rows};
+use crate::store::{Account, Addresses, Rows};
 
 /// The name of the service, everywhere.
 pub const NAME: &str = "user-master";
@@ -47,6 +47,8 @@ pub fn migrations() -> Migrator {
 /// Everything a handler may need.
 pub struct App {
     pub accounts: Accounts,
+    /// Where deliveries go.
+    pub addresses: Addresses,
     pub store: Store,
     pub passwords: Passwords,
     pub keys: Keys,
@@ -60,6 +62,7 @@ impl App {
     pub fn new(store: &Store, keys: Keys, signer: Signer) -> Self {
         Self {
             accounts: Accounts::new(store),
+            addresses: store::addresses(store.pool().clone()),
             store: store.clone(),
             passwords: Passwords::new(),
             keys,

@@ -1,16 +1,39 @@
 //! Reading events back: one stream, all of them stream by stream, or only where streams stand.
 
+use std::time::Duration;
+
 use mesh_bus::feed::Extent;
 use mesh_contracts::envelope::{Body, Envelope, Meta};
+use mesh_runtime::Coalesce;
 use sqlx::Row as _;
-use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::postgres::{PgConnection, PgPool, PgRow};
 use sqlx::types::Json;
 
+use crate::BoxError;
 use crate::sql_time::SqlTime;
 use crate::store::Store;
 
 /// Events read at once when a whole stream is wanted.
 const PAGE: i64 = 1_000;
+
+/// Events of one stream that are read together with those of others. Most streams never have as many.
+pub(crate) const FEW: u64 = 200;
+
+/// Streams read in one statement: as many as a batch appends to at most.
+const STREAMS_MAX: usize = 128;
+
+/// Under load reads come so far apart, a third of what appends do: whoever decides waits for both.
+const READ_PERIOD: Duration = Duration::from_millis(4);
+
+/// Reads of a few events, in one statement for all who ask at the same time. A row that cannot be read spoils the
+/// answer of who asked for it, and no other.
+pub(crate) type Reader = Coalesce<After, Result<Vec<Envelope>, sqlx::Error>, sqlx::Error>;
+
+/// What of a stream is wanted: up to [`FEW`] events after a version.
+pub(crate) struct After {
+    stream: String,
+    version: i64,
+}
 
 /// What [`envelope`] reads; `e` is the table of events.
 macro_rules! envelope_columns {
@@ -39,6 +62,15 @@ impl Store {
                 return Ok(events);
             }
         }
+    }
+
+    /// Up to [`FEW`] events of a stream after `version`, as they are now or a moment later.
+    pub(crate) async fn few_after(&self, stream: &str, version: u64) -> Result<Vec<Envelope>, BoxError> {
+        let after = After {
+            stream: stream.to_owned(),
+            version: signed(version),
+        };
+        Ok(self.reader().ask(after).await??)
     }
 
     /// Up to `limit` events of a stream after `version`.
@@ -91,6 +123,42 @@ impl Store {
         .fetch_all(self.pool())
         .await
     }
+}
+
+/// Starts what [`Store::few_after`] asks.
+pub(crate) fn reader(pool: PgPool) -> Reader {
+    Coalesce::start(STREAMS_MAX, READ_PERIOD, move |wanted| {
+        few_of_each(pool.clone(), wanted)
+    })
+}
+
+async fn few_of_each(pool: PgPool, wanted: Vec<After>) -> Result<Vec<Result<Vec<Envelope>, sqlx::Error>>, sqlx::Error> {
+    let mut few: Vec<Result<Vec<Envelope>, sqlx::Error>> = wanted.iter().map(|_| Ok(Vec::new())).collect();
+    let (streams, versions): (Vec<String>, Vec<i64>) =
+        wanted.into_iter().map(|after| (after.stream, after.version)).unzip();
+    let rows = sqlx::query(concat!(
+        "select w.nth, ",
+        envelope_columns!(),
+        " from unnest($1::text[], $2::bigint[]) with ordinality as w (stream, version, nth)
+          cross join lateral (
+              select * from events where stream_id = w.stream and version > w.version order by version limit $3
+          ) e
+          order by w.nth, e.version"
+    ))
+    .bind(streams)
+    .bind(versions)
+    .bind(signed(FEW))
+    .fetch_all(&pool)
+    .await?;
+    for row in rows {
+        let nth = unsigned(row.try_get("nth")?) as usize;
+        match (envelope(&row), &mut few[nth - 1]) {
+            (Ok(event), Ok(events)) => events.push(event),
+            (Err(err), read) => *read = Err(err),
+            (Ok(_), Err(_)) => {}
+        }
+    }
+    Ok(few)
 }
 
 /// Every event of each stream after its version, each stream's in their order.

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::append::{Append, AppendError, Mark};
 use crate::batcher::{Batchers, is_transient};
+use crate::read::{self, Reader};
 use crate::{BoxError, statement};
 
 /// How a master reaches its database. All connections together stay within the 12 that a master
@@ -80,6 +81,7 @@ pub(crate) struct Inner {
     pub clock: Clock,
     pub signals: Arc<Signals>,
     batchers: Batchers,
+    reader: Reader,
     maintenance: PgConnectOptions,
 }
 
@@ -133,6 +135,7 @@ impl Store {
             inner: Arc::new(Inner {
                 service: config.application_name,
                 audit_period: config.audit_period,
+                reader: read::reader(pool.clone()),
                 pool,
                 clock,
                 batchers: Batchers::start(config.batchers, &serving, &signals),
@@ -198,6 +201,10 @@ impl Store {
     /// Wakes relay and timers after a transaction with [`Store::append_in`] has committed.
     pub fn committed(&self, append: &Append) {
         self.inner.signals.committed(append);
+    }
+
+    pub(crate) fn reader(&self) -> &Reader {
+        &self.inner.reader
     }
 
     /// How to connect for work that holds its connection: relay and timers.

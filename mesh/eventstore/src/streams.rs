@@ -26,12 +26,12 @@ use crate::BoxError;
 use crate::aggregate::{Aggregate, Decided, Recorded};
 use crate::answer::{Answer, Outcome};
 use crate::inbox::Drained;
-use crate::read::signed;
+use crate::read::FEW;
 use crate::request::Request;
 use crate::store::Store;
 use crate::timers::{self, Timer};
 use job::{Job, Typed};
-use snapshot::{SNAPSHOT_EVERY, Snapshots};
+use snapshot::Snapshots;
 
 /// Requests that may wait for one stream. Beyond it the caller is told to come again.
 const MAILBOX_MAX: usize = 256;
@@ -186,6 +186,16 @@ impl<A: Aggregate> Streams<A> {
         Ok(standing.state.clone().map(|state| (state, standing.version)))
     }
 
+    /// A stream in this version or a later one, with its version: from memory if that has come so far, else as
+    /// [`Streams::load`]. For whoever was told that it moved.
+    pub async fn at_least(&self, stream: impl ToString, version: u64) -> Result<Option<(A::State, u64)>, BoxError> {
+        let stream = stream.to_string();
+        match self.inner.states.get(&stream) {
+            Some(kept) if kept.version >= version => Ok(kept.state.clone().map(|state| (state, kept.version))),
+            Some(_) | None => self.load(stream).await,
+        }
+    }
+
     /// Queues the request, decides it on the stream's state, stores what was decided together
     /// with timers, command and inbox mark, and answers once that is durable. `decide` may be
     /// run more than once; a command that was carried out before gets its stored answer.
@@ -276,31 +286,41 @@ impl<A: Aggregate> Inner<A> {
         let Some(kept) = self.states.get(stream) else {
             return self.cold(stream).await;
         };
-        let newer = self.store.history_after(stream, kept.version).await?;
+        let newer = self.after(stream, kept.version).await?;
         if newer.is_empty() {
             return Ok(kept);
         }
         self.caught_up(stream, Arc::unwrap_or_clone(kept), newer)
     }
 
+    /// Every event of a stream after `version`.
+    async fn after(&self, stream: &str, version: u64) -> Result<Vec<Envelope>, BoxError> {
+        let mut events = self.store.few_after(stream, version).await?;
+        if events.len() as u64 == FEW {
+            let last = events.last().map_or(version, |event| event.version);
+            events.extend(self.store.history_after(stream, last).await?);
+        }
+        Ok(events)
+    }
+
     /// A stream of which this process knows nothing. One that is too short for a snapshot comes whole with the first
     /// page, so only for a longer one its snapshot is looked for.
     async fn cold(&self, stream: &str) -> Result<Arc<Standing<A>>, BoxError> {
         if A::SNAPSHOT.is_none() {
-            let events = self.store.history_after(stream, 0).await?;
+            let events = self.after(stream, 0).await?;
             return self.caught_up(stream, Standing::nothing(), events);
         }
-        let mut events = self.store.stream_page(stream, 0, signed(SNAPSHOT_EVERY)).await?;
-        if (events.len() as u64) < SNAPSHOT_EVERY {
+        let mut events = self.store.few_after(stream, 0).await?;
+        if (events.len() as u64) < FEW {
             return self.caught_up(stream, Standing::nothing(), events);
         }
         match self.snapshot(stream).await {
             Some(known) => {
-                let since = self.store.history_after(stream, known.version).await?;
+                let since = self.after(stream, known.version).await?;
                 self.caught_up(stream, known, since)
             }
             None => {
-                let rest = self.store.history_after(stream, SNAPSHOT_EVERY).await?;
+                let rest = self.store.history_after(stream, FEW).await?;
                 events.extend(rest);
                 self.caught_up(stream, Standing::nothing(), events)
             }

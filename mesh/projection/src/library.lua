@@ -1,4 +1,4 @@
-#!lua name=tiffin_projection_v5
+#!lua name=tiffin_projection_v6
 
 -- All that touches more than one key at once. Names are global to the server and end in a
 -- version: another build with other functions brings another name.
@@ -97,7 +97,9 @@ local function apply(keys, args)
   if version >= tonumber(args[6]) then return 'dropped' end
   -- Who writes may not have read, so it may not know of a quarantine.
   if version ~= tonumber(args[5]) or stored[3] then return 'gap' end
-  place(prefix .. edition .. ':', stream, cjson.decode(stored[2] or '{}'), cjson.decode(args[8]))
+  if stored[2] ~= args[8] then
+    place(prefix .. edition .. ':', stream, cjson.decode(stored[2] or '{}'), cjson.decode(args[8]))
+  end
   redis.call('HSET', key, 'v', args[6], 'doc', args[7], 'idx', args[8])
   if is_current and known.building then
     redis.call('SADD', prefix .. known.building .. ':dirty', stream)
@@ -353,16 +355,16 @@ local function resume(keys, args)
   return found
 end
 
-redis.register_function('tiffin_apply_v5', apply)
-redis.register_function('tiffin_begin_v5', begin)
-redis.register_function('tiffin_start_v5', start)
-redis.register_function('tiffin_lease_v5', lease)
-redis.register_function('tiffin_finish_v5', finish)
-redis.register_function('tiffin_stored_v5', stored)
-redis.register_function('tiffin_versions_v5', versions)
-redis.register_function('tiffin_quarantine_v5', quarantine)
-redis.register_function('tiffin_get_v5', get)
-redis.register_function('tiffin_list_v5', list)
-redis.register_function('tiffin_members_v5', members)
-redis.register_function('tiffin_snapshot_v5', snapshot)
-redis.register_function('tiffin_resume_v5', resume)
+redis.register_function('tiffin_apply_v6', apply)
+redis.register_function('tiffin_begin_v6', begin)
+redis.register_function('tiffin_start_v6', start)
+redis.register_function('tiffin_lease_v6', lease)
+redis.register_function('tiffin_finish_v6', finish)
+redis.register_function('tiffin_stored_v6', stored)
+redis.register_function('tiffin_versions_v6', versions)
+redis.register_function('tiffin_quarantine_v6', quarantine)
+redis.register_function('tiffin_get_v6', get)
+redis.register_function('tiffin_list_v6', list)
+redis.register_function('tiffin_members_v6', members)
+redis.register_function('tiffin_snapshot_v6', snapshot)
+redis.register_function('tiffin_resume_v6', resume)

@@ -7,19 +7,19 @@ use redis::aio::ConnectionManager;
 
 const SOURCE: &str = include_str!("library.lua");
 
-pub(crate) const APPLY: &str = "tiffin_apply_v5";
-pub(crate) const BEGIN: &str = "tiffin_begin_v5";
-pub(crate) const START: &str = "tiffin_start_v5";
-pub(crate) const LEASE: &str = "tiffin_lease_v5";
-pub(crate) const FINISH: &str = "tiffin_finish_v5";
-pub(crate) const STORED: &str = "tiffin_stored_v5";
-pub(crate) const VERSIONS: &str = "tiffin_versions_v5";
-pub(crate) const QUARANTINE: &str = "tiffin_quarantine_v5";
-pub(crate) const GET: &str = "tiffin_get_v5";
-pub(crate) const LIST: &str = "tiffin_list_v5";
-pub(crate) const MEMBERS: &str = "tiffin_members_v5";
-pub(crate) const SNAPSHOT: &str = "tiffin_snapshot_v5";
-pub(crate) const RESUME: &str = "tiffin_resume_v5";
+pub(crate) const APPLY: &str = "tiffin_apply_v6";
+pub(crate) const BEGIN: &str = "tiffin_begin_v6";
+pub(crate) const START: &str = "tiffin_start_v6";
+pub(crate) const LEASE: &str = "tiffin_lease_v6";
+pub(crate) const FINISH: &str = "tiffin_finish_v6";
+pub(crate) const STORED: &str = "tiffin_stored_v6";
+pub(crate) const VERSIONS: &str = "tiffin_versions_v6";
+pub(crate) const QUARANTINE: &str = "tiffin_quarantine_v6";
+pub(crate) const GET: &str = "tiffin_get_v6";
+pub(crate) const LIST: &str = "tiffin_list_v6";
+pub(crate) const MEMBERS: &str = "tiffin_members_v6";
+pub(crate) const SNAPSHOT: &str = "tiffin_snapshot_v6";
+pub(crate) const RESUME: &str = "tiffin_resume_v6";
 
 pub(crate) async fn load(redis: &mut ConnectionManager) -> RedisResult<()> {
     redis::cmd("FUNCTION")

@@ -64,10 +64,12 @@ pub fn init(service: &str, telemetry: &Telemetry) -> Result<(), InitError> {
         .with(
             tracing_opentelemetry::layer()
                 .with_tracer(tracer)
-                // Nobody exports what these would record.
+                // Nobody exports what these would record, and everybody here asks for the current span's context.
                 .with_location(false)
+                .with_target(false)
                 .with_threads(false)
-                .with_tracked_inactivity(false),
+                .with_tracked_inactivity(false)
+                .with_context_activation(false),
         )
         .with(log::JsonLines::new(service, log::to_stderr))
         .try_init()?;

@@ -1,6 +1,7 @@
 //! The board and the positions as what `assign` asks about: who waits, who could go, who has fallen silent.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use mesh_contracts::id::{CourierId, DeliveryId};
@@ -15,9 +16,9 @@ use crate::positions::Seen;
 #[derive(Debug, Clone, Default)]
 pub struct Scene {
     /// That have not ended.
-    pub deliveries: Vec<Delivery>,
+    pub deliveries: Vec<Arc<Delivery>>,
     /// On shift.
-    pub couriers: Vec<(CourierId, Courier)>,
+    pub couriers: Vec<(CourierId, Arc<Courier>)>,
     /// Where they and those with a job in hand are.
     pub seen: HashMap<CourierId, Seen>,
 }
@@ -54,7 +55,7 @@ impl Scene {
         let may_be_asked = |id: &CourierId, courier: &Courier| {
             courier.status == Shift::On && courier.jobs.len() < policy.jobs_max && !asked.contains(id)
         };
-        let available = |(id, courier): &(CourierId, Courier)| {
+        let available = |(id, courier): &(CourierId, Arc<Courier>)| {
             if !may_be_asked(id, courier) {
                 return None;
             }

@@ -73,6 +73,13 @@ fn the_nearest_courier_is_asked_for_food_that_is_ready() {
 }
 
 #[test]
+fn five_at_one_counter_get_the_five_nearest_of_many() {
+    let jobs: Vec<Waiting> = (1..=5).map(|number| job(number, 0)).collect();
+    let couriers: Vec<Available> = (1..=40).map(|number| idle(number, 41 - number as i32)).collect();
+    check(&jobs, &couriers, [(1, 40), (2, 39), (3, 38), (4, 37), (5, 36)]);
+}
+
+#[test]
 fn nobody_is_asked_before_it_is_time_to_leave_and_the_plan_says_when_that_is() {
     let plan = plan(&[job(1, 10)], &[idle(1, 4)]);
     assert_eq!(plan.offers, []);

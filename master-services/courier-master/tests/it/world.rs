@@ -16,7 +16,7 @@ use mesh_runtime::consistency::Signer;
 use mesh_runtime::headers;
 use mesh_testkit::{Database, Master, ServiceProcess, Stage, certificates, eventually};
 use serde_json::{Value, json};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
 
 pub const SERVICE: &str = "courier-master";
@@ -306,6 +306,11 @@ impl<'a> World<'a> {
             .fetch_one(&mut connection)
             .await
             .expect("the engine's tables are there")
+    }
+
+    /// As another replica has it.
+    pub async fn pool(&self) -> PgPool {
+        PgPool::connect(&self.database.url).await.expect("the database answers")
     }
 
     pub async fn connection(&self) -> PgConnection {

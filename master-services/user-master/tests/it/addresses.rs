@@ -1,5 +1,6 @@
 //! Where deliveries go: exact for the courier of the day, rough for everyone else.
 
+use futures::future::join_all;
 use http::Method;
 use serde_json::json;
 
@@ -26,6 +27,32 @@ async fn an_address_is_kept_exactly_and_told_roughly() {
             (kept["text"].as_str(), &kept["instructions"]),
             (Some("Hauptstr. 9"), &json!(null))
         );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_that_are_looked_up_at_once_everybody_gets_the_own() {
+    world::run(async |world| {
+        let anna = world.customer("anna@example.org").await;
+        let bela = world.customer("bela@example.org").await;
+        let paths = |person| (1..=20).map(move |nth| format!("/people/{person}/addresses/{}", address(nth)));
+        for (who, nth) in [(&anna, 1), (&anna, 2), (&bela, 1)] {
+            let mut at = home();
+            at["text"] = json!(format!("{} {nth}", who.subject));
+            assert_eq!(world.set_address(who, address(nth), at).await.status, 200);
+        }
+        let all: Vec<String> = paths(anna.subject).chain(paths(bela.subject)).collect();
+        let found = join_all(all.iter().map(|path| world.get(path))).await;
+        for (path, found) in all.iter().zip(found) {
+            let kept = [(&anna, 1), (&anna, 2), (&bela, 1)]
+                .into_iter()
+                .find(|(who, nth)| *path == format!("/people/{}/addresses/{}", who.subject, address(*nth)));
+            match kept {
+                Some((who, nth)) => assert_eq!(found.json()["text"], format!("{} {nth}", who.subject)),
+                None => assert_eq!(found.status, 404, "{path}"),
+            }
+        }
     })
     .await;
 }

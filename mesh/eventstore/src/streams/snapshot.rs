@@ -12,12 +12,12 @@ use tokio::sync::mpsc;
 
 use super::Standing;
 use crate::aggregate::{Aggregate, SnapshotForm};
-use crate::read::{signed, unsigned};
+use crate::read::{FEW, signed, unsigned};
 use crate::store::Store;
 
 /// A snapshot is due whenever a stream has grown by so many events: a cold load then reads so many of the
 /// first events, and at most so many of the last. A busy food point's state weighs as much as eight of its events, so this adds four percent to what is written.
-pub(super) const SNAPSHOT_EVERY: u64 = 200;
+pub(super) const SNAPSHOT_EVERY: u64 = FEW;
 
 /// Snapshots that may wait to be written. What does not fit is left out: the stream's next one comes.
 const QUEUE_MAX: usize = 256;

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use mesh_contracts::envelope::{Actor, Meta};
 use mesh_eventstore::{AlsoAppend, Append, AppendError, Decided, NewEvent, StreamAppend, Streams, SubmitError};
 use mesh_testkit::Stage;
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 
 use crate::tally::{
     Event, Refusal, Submitted, Tally, add, anyone, close, connect, count, migrated, new_id, open, raise, tallies,
@@ -293,4 +293,59 @@ async fn who_takes_a_stream_for_new_still_decides_on_what_it_is() {
     here.submit(&other, anyone().starting(), add(1)).await.expect("it fits");
     let refused = here.submit(new_id(), anyone().starting(), add(1)).await;
     assert!(matches!(refused, Err(SubmitError::Rejected(Refusal::NotOpen))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_are_read_at_once_each_as_it_stands_and_one_that_is_spoilt_fails_alone() {
+    let stage = Stage::new();
+    let database = migrated(&stage).await;
+    let streams: Streams<Tally> = Streams::new(connect(&database).await);
+    let ids: Vec<String> = (0..50).map(|_| new_id()).collect();
+    for (amount, id) in (1..).zip(&ids) {
+        streams.submit(id, anyone(), open(1_000)).await.expect("a new tally");
+        streams.submit(id, anyone(), add(amount)).await.expect("open");
+    }
+    let mut owner = PgConnection::connect(&database.owner_url).await.expect("the owner");
+    sqlx::query("update events set meta = '[]' where stream_id = $1")
+        .bind(&ids[7])
+        .execute(&mut owner)
+        .await
+        .expect("the owner may");
+
+    let cold: Streams<Tally> = Streams::new(connect(&database).await);
+    let read = join_all(ids.iter().map(|id| cold.load(id))).await;
+    for ((amount, nth), read) in (1..).zip(0..).zip(read) {
+        match nth {
+            7 => assert!(read.is_err(), "its events cannot be read"),
+            _ => {
+                let (state, version) = read.expect("readable").expect("opened");
+                assert_eq!((state.total, version), (amount, 2));
+            }
+        }
+    }
+    assert_eq!(cold.load(new_id()).await.expect("readable"), None);
+}
+
+#[tokio::test]
+async fn whoever_heard_that_a_stream_moved_gets_it_so_far_at_least() {
+    let stage = Stage::new();
+    let database = migrated(&stage).await;
+    let here: Streams<Tally> = Streams::new(connect(&database).await);
+    let there: Streams<Tally> = Streams::new(connect(&database).await);
+    let id = new_id();
+    here.submit(&id, anyone(), open(10)).await.expect("a new tally");
+    there.submit(&id, anyone(), add(1)).await.expect("open");
+    let version = |read: Option<(crate::tally::State, u64)>| read.map(|(_, version)| version);
+    assert_eq!(
+        version(here.at_least(&id, 1).await.expect("readable")),
+        Some(1),
+        "from memory"
+    );
+    assert_eq!(version(here.at_least(&id, 2).await.expect("readable")), Some(2));
+    there.submit(&id, anyone(), add(1)).await.expect("open");
+    assert_eq!(
+        version(here.at_least(&id, u64::MAX).await.expect("readable")),
+        Some(3),
+        "as it is"
+    );
 }

@@ -254,6 +254,8 @@ fn arguments(data: &Path, address: SocketAddr, options: &Options) -> Vec<String>
         ("max_wal_size", "2GB".to_owned()),
         // Our queries are short; compiling them costs more than it saves.
         ("jit", "off".to_owned()),
+        // What a session is at is in pg_stat_activity; its title would be written twice for each statement.
+        ("update_process_title", "off".to_owned()),
         // Outboxes and timers are written and deleted all the time.
         ("autovacuum_naptime", "30s".to_owned()),
         ("timezone", "UTC".to_owned()),

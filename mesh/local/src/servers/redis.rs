@@ -138,7 +138,9 @@ fn configuration(folder: &Path, address: SocketAddr) -> String {
         "bind {}\nport {}\nprotected-mode yes\ndaemonize no\n\
          dir \"{folder}\"\naclfile \"{folder}/users.acl\"\n\
          # A view is rebuilt from the events; a copy on disk would only be older.\n\
-         save \"\"\nappendonly no\nlogfile \"\"\n",
+         save \"\"\nappendonly no\nlogfile \"\"\n\
+         # Nobody reads how long each command took.\n\
+         latency-tracking no\n",
         address.ip(),
         address.port(),
     )

@@ -83,7 +83,7 @@ fn attempted() -> Event {
 }
 
 /// On shift, with so many jobs in hand.
-fn anna(jobs: u128) -> (CourierId, Courier) {
+fn anna(jobs: u128) -> (CourierId, Arc<Courier>) {
     let country = Country::parse("DE").expect("a country");
     let start = [
         courier::Event::Registered { country },
@@ -94,7 +94,7 @@ fn anna(jobs: u128) -> (CourierId, Courier) {
     });
     let events = start.into_iter().chain(taken);
     let courier = events.fold(None, |courier, event| view::courier::fold(courier, &event, noon()));
-    (ANNA, courier.expect("registered"))
+    (ANNA, Arc::new(courier.expect("registered")))
 }
 
 fn scene(deliveries: Vec<Delivery>, jobs: u128) -> Scene {
@@ -106,7 +106,7 @@ fn scene(deliveries: Vec<Delivery>, jobs: u128) -> Scene {
         },
     )]);
     Scene {
-        deliveries,
+        deliveries: deliveries.into_iter().map(Arc::new).collect(),
         couriers: vec![anna(jobs)],
         seen,
     }
@@ -132,7 +132,7 @@ fn nobody_is_asked_whom_nobody_has_seen_or_who_is_off_shift() {
     unseen.seen.clear();
     assert_eq!(doings(&unseen), []);
     let mut off = scene(Vec::new(), 0);
-    off.couriers[0].1.status = Shift::Off;
+    Arc::make_mut(&mut off.couriers[0].1).status = Shift::Off;
     assert_eq!(doings(&off), []);
 }
 

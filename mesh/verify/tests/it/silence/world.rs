@@ -356,13 +356,13 @@ impl World {
                 .all()
                 .map(|(_, delivery)| delivery)
                 .filter(open)
-                .cloned()
+                .map(|delivery| Arc::new(delivery.clone()))
                 .collect(),
             couriers: self
                 .couriers
                 .all()
                 .filter(|(_, courier)| on_shift(courier))
-                .map(|(stream, courier)| (id(stream), courier.clone()))
+                .map(|(stream, courier)| (id(stream), Arc::new(courier.clone())))
                 .collect(),
             seen: HashMap::clone(&self.seen),
         }
