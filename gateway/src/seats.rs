@@ -74,6 +74,8 @@ struct Tide {
 #[derive(Debug)]
 struct Judged {
     at: Instant,
+    /// When it was last let more or fewer in.
+    moved: Instant,
     answered: usize,
     late: usize,
     /// Seats that were taken at once, at most.
@@ -152,9 +154,13 @@ impl Tide {
     }
 
     /// Half of those who were in are let in when most were answered late; an eighth more when somebody was turned away
-    /// although most were not.
-    fn learn(&self, is_late: bool, taken: usize, all: usize, now: Instant) {
+    /// although most were not. Whoever came in before that was last changed says nothing about how it is now: those who
+    /// were too many are answered late for a while, and would have it halved again and again.
+    fn learn(&self, is_late: bool, since: Instant, taken: usize, all: usize, now: Instant) {
         let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        if since < judged.moved {
+            return;
+        }
         judged.answered += 1;
         judged.late += usize::from(is_late);
         judged.taken = judged.taken.max(taken);
@@ -168,8 +174,13 @@ impl Tide {
             false if refused => open + (open / 8).max(1),
             false => open,
         };
-        self.open.store(next.min(all), Ordering::Relaxed);
-        *judged = Judged::at(now);
+        let next = next.min(all);
+        self.open.store(next, Ordering::Relaxed);
+        let moved = if next == open { judged.moved } else { now };
+        *judged = Judged {
+            moved,
+            ..Judged::at(now)
+        };
     }
 }
 
@@ -177,6 +188,7 @@ impl Judged {
     fn at(at: Instant) -> Self {
         Self {
             at,
+            moved: at,
             answered: 0,
             late: 0,
             taken: 0,
@@ -190,7 +202,7 @@ impl Seat<'_> {
         let (seats, now) = (self.seats, Instant::now());
         if let Some(tide) = seats.tide(self.urgency) {
             let is_late = !is_good || now.duration_since(self.since) > LATE;
-            tide.learn(is_late, seats.taken.load(Ordering::Relaxed), seats.all, now);
+            tide.learn(is_late, self.since, seats.taken.load(Ordering::Relaxed), seats.all, now);
         }
     }
 }
@@ -223,15 +235,14 @@ mod tests {
     fn fewer_are_let_in_while_most_are_answered_late_and_more_again_while_they_are_not() {
         let seats = Seats::new("gateway", 1_024);
         let start = Instant::now();
-        let judge = |nth: u32, is_late, taken| {
-            for _ in 0..JUDGED_BY_MIN {
-                seats
-                    .purchases
-                    .learn(is_late, taken, seats.all, start + nth * JUDGED_EVERY);
-            }
+        let judged_by = |since, nth: u32, is_late, taken| {
+            let now = start + nth * JUDGED_EVERY;
+            (0..JUDGED_BY_MIN).for_each(|_| seats.purchases.learn(is_late, since, taken, seats.all, now));
             seats.open_to(Urgency::Purchase)
         };
+        let judge = |nth: u32, is_late, taken| judged_by(start + nth * JUDGED_EVERY, nth, is_late, taken);
         assert_eq!(judge(1, true, 600), 300, "half of those who were in");
+        assert_eq!(judged_by(start, 2, true, 600), 300, "they came in before");
         assert_eq!(judge(2, true, 300), 150);
         assert_eq!(judge(3, false, 150), 150, "nobody was turned away");
         let _taken = fill(&seats, Urgency::Purchase);

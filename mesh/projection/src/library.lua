@@ -73,54 +73,79 @@ local function place(prefix, stream, old, new)
   end
 end
 
--- KEYS sentinel.
--- ARGV prefix, kind, edition, stream, expected version, new version, document, entries, voice,
---      announcements, cap, ttl
-local function apply(keys, args)
-  local prefix, kind, edition, stream, voice = args[1], args[2], args[3], args[4], args[9]
-  local known = editions(keys[1], kind)
-  if not known.current then return 'unfilled' end
-  local is_current = edition == known.current
+local function is_closing(prefix, kind, known)
+  return known.building and redis.call('EXISTS', prefix .. 'closing:' .. kind) == 1
+end
+
+-- One document, unless it is older than what is there or follows on something else.
+local function apply_one(prefix, kind, voice, known, closing, doc, cap, ttl)
+  local is_current = doc.edition == known.current
   if voice == 'quiet' then
     if is_current and known.is_filled then return 'filled' end
-    if not is_current and edition ~= known.building then return 'gone' end
+    if not is_current and doc.edition ~= known.building then return 'gone' end
   elseif not is_current then
     -- Another edition became the current one since the document was read.
     return 'gap'
-  elseif known.building and redis.call('EXISTS', prefix .. 'closing:' .. kind) == 1 then
+  elseif closing then
     -- Another will be in a moment; it is read again then.
     return 'gap'
   end
-  local key = document(prefix, edition, stream)
+  local key = document(prefix, doc.edition, doc.stream)
   local stored = redis.call('HMGET', key, 'v', 'idx', 'q')
   local version = tonumber(stored[1] or '0')
-  if version >= tonumber(args[6]) then return 'dropped' end
+  if version >= tonumber(doc.version) then return 'dropped' end
   -- Who writes may not have read, so it may not know of a quarantine.
-  if version ~= tonumber(args[5]) or stored[3] then return 'gap' end
-  if stored[2] ~= args[8] then
-    place(prefix .. edition .. ':', stream, cjson.decode(stored[2] or '{}'), cjson.decode(args[8]))
+  if version ~= tonumber(doc.expected) or stored[3] then return 'gap' end
+  if stored[2] ~= doc.entries then
+    place(prefix .. doc.edition .. ':', doc.stream, cjson.decode(stored[2] or '{}'), cjson.decode(doc.entries))
   end
-  redis.call('HSET', key, 'v', args[6], 'doc', args[7], 'idx', args[8])
+  redis.call('HSET', key, 'v', doc.version, 'doc', doc.text, 'idx', doc.entries)
   if is_current and known.building then
-    redis.call('SADD', prefix .. known.building .. ':dirty', stream)
+    redis.call('SADD', prefix .. known.building .. ':dirty', doc.stream)
   end
   if voice == 'quiet' then return 'set' end
   -- Whoever comes to a topic first is given a snapshot: until then there is nothing to miss.
   local heard = {}
-  for _, announcement in ipairs(cjson.decode(args[10])) do
+  for _, announcement in ipairs(cjson.decode(doc.announcements)) do
     for _, topic in ipairs(announcement.topics) do
-      if heard[topic] == nil then heard[topic] = is_heard(prefix, topic, args[12]) end
+      if heard[topic] == nil then heard[topic] = is_heard(prefix, topic, ttl) end
       if heard[topic] and voice == 'aloud' then
-        announce(prefix, known.generation, topic, announcement.text, args[11])
+        announce(prefix, known.generation, topic, announcement.text, cap)
       elseif heard[topic] then
         skip(prefix, topic)
       end
     end
   end
   for topic, is in pairs(heard) do
-    if is then redis.call('EXPIRE', prefix .. 'live:' .. topic, args[12]) end
+    if is then redis.call('EXPIRE', prefix .. 'live:' .. topic, ttl) end
   end
   return 'set'
+end
+
+-- KEYS sentinel.
+-- ARGV prefix, kind, voice, cap, ttl, and of each document: edition, stream, expected version, new version, document,
+--      entries, announcements.
+-- What became of each.
+local function apply(keys, args)
+  local prefix, kind, voice = args[1], args[2], args[3]
+  local known = editions(keys[1], kind)
+  local closing = is_closing(prefix, kind, known)
+  local verdicts = {}
+  for i = 6, #args, 7 do
+    local doc = {
+      edition = args[i],
+      stream = args[i + 1],
+      expected = args[i + 2],
+      version = args[i + 3],
+      text = args[i + 4],
+      entries = args[i + 5],
+      announcements = args[i + 6],
+    }
+    local verdict = 'unfilled'
+    if known.current then verdict = apply_one(prefix, kind, voice, known, closing, doc, args[4], args[5]) end
+    table.insert(verdicts, verdict)
+  end
+  return verdicts
 end
 
 -- A name that no edition of this kind has or had.

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use super::Site;
 use super::door::Door;
+use super::insert::checkpoint;
 use super::live::{allow_descriptors, order_each};
 use super::load::{LUNCH, Ready, customers, insist, place_order};
 use super::order::{RESIDENT_MIB_MAX, memory_of_all};
@@ -120,6 +121,7 @@ async fn measure(args: &Args, running: &Running, steps: &Steps) -> Result<Vec<Ro
     // Their baskets are work as well.
     shown.seen.quiet().await;
     drop(shown);
+    checkpoint(&running.postgres()?).await?;
     steps.step(&format!("before: {ordinary:.0} orders per second"));
     let (_, before) = each_second(&door, before, ORDINARY_SPAN).await?;
     let offered = peak * TIMES;
