@@ -87,8 +87,7 @@ async fn the_twenty_first_address_is_refused_even_if_all_come_at_once() {
         for number in 0..19 {
             assert_eq!(world.set_address(&anna, address(number), home()).await.status, 200);
         }
-        let last =
-            futures::future::join_all((19..25).map(|number| world.set_address(&anna, address(number), home()))).await;
+        let last = join_all((19..25).map(|number| world.set_address(&anna, address(number), home()))).await;
         let kept = last.iter().filter(|answer| answer.status == 200).count();
         assert_eq!(kept, 1);
         for refused in last.iter().filter(|answer| answer.status != 200) {
