@@ -6,20 +6,20 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{join_all, try_join_all};
+use futures::future::join_all;
 use jiff::Timestamp;
 use mesh_bus::{Bus, Subscription, Verdict};
 use mesh_contracts::envelope::{Actor, Envelope};
 use mesh_contracts::id::{CourierId, DeliveryId};
 use mesh_contracts::subject::Context;
 use mesh_eventstore::inbox::Drained;
-use mesh_eventstore::{BoxError, Request, SubmitError};
+use mesh_eventstore::{Aggregate, BoxError, Request, Streams, SubmitError};
 use mesh_runtime::Shutdown;
 
 use crate::dispatch::scene::Scene;
 use crate::dispatch::{Offer, assign};
 use crate::domain::delivery::Command;
-use crate::store::Shown;
+use crate::store::{Shown, Standing};
 use crate::{App, NAME};
 
 /// The durable consumer of our own events; it keeps no inbox, since the board is gated by version.
@@ -33,6 +33,12 @@ const LOOK_GAP: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Streams shown in one statement after a start, some hundred bytes each.
 const CAUGHT_UP_TOGETHER: usize = 500;
+
+/// For a stream of which it is not known how far it has come.
+const NEWEST: u64 = u64::MAX;
+
+/// A stream, and the version to which it has come at least.
+type Moved = (String, u64);
 
 /// Shows on the board what our own events changed.
 pub async fn follow(app: &Arc<App>, bus: &Bus, shutdown: Shutdown) {
@@ -92,11 +98,9 @@ impl App {
         let offered = plan.offers.iter().map(|offer| self.offer(offer));
         let (silenced, offered) = tokio::join!(join_all(silenced), join_all(offered));
         // Before the next look, and also what was done beside something that failed.
-        let (moved, failed) = partitioned(silenced.into_iter().chain(offered));
-        self.show(moved).await?;
-        if let Some(err) = failed {
-            return Err(err);
-        }
+        let (moved, acted) = partitioned(silenced.into_iter().chain(offered));
+        self.show(moved.into_iter().collect()).await?;
+        acted?;
         turn.commit().await?;
         Ok(plan.again_at)
     }
@@ -136,61 +140,58 @@ impl App {
         }
     }
 
-    /// Shows these streams as they stand, each at least in its version.
+    /// Shows these streams as they stand, each at least in its version. One that cannot be read keeps none of the others.
     async fn show(&self, moved: HashMap<String, u64>) -> Result<(), BoxError> {
         let (mut deliveries, mut couriers) = (Vec::new(), Vec::new());
         for (stream, version) in moved {
-            if let Ok(id) = stream.parse::<DeliveryId>() {
-                deliveries.push(async move { Ok::<_, BoxError>((id, self.deliveries.at_least(id, version).await?)) });
-            } else if let Ok(id) = stream.parse::<CourierId>() {
-                couriers.push(async move { Ok::<_, BoxError>((id, self.couriers.at_least(id, version).await?)) });
+            if let Ok(id) = stream.parse() {
+                deliveries.push(standing(&self.deliveries, id, version));
+            } else if let Ok(id) = stream.parse() {
+                couriers.push(standing(&self.couriers, id, version));
             }
         }
-        let (deliveries, couriers) = tokio::try_join!(try_join_all(deliveries), try_join_all(couriers))?;
+        let (deliveries, couriers) = tokio::join!(join_all(deliveries), join_all(couriers));
+        let (deliveries, read_deliveries) = partitioned(deliveries.into_iter());
+        let (couriers, read_couriers) = partitioned(couriers.into_iter());
         let shown = Shown {
-            deliveries: known(deliveries),
-            couriers: known(couriers),
+            deliveries: deliveries.into_iter().flatten().collect(),
+            couriers: couriers.into_iter().flatten().collect(),
         };
-        Ok(self.board.show(&shown).await?)
+        self.board.show(&shown).await?;
+        read_deliveries.and(read_couriers)
     }
 
     /// Shows what happened while nobody showed it.
     async fn catch_up(&self) -> Result<(), BoxError> {
-        let behind = self.board.behind().await?;
-        for some in behind.chunks(CAUGHT_UP_TOGETHER) {
-            self.show(some.iter().map(|stream| (stream.clone(), NEWEST)).collect())
-                .await?;
+        let mut caught_up = Ok(());
+        for some in self.board.behind().await?.chunks(CAUGHT_UP_TOGETHER) {
+            let some = some.iter().map(|stream| (stream.clone(), NEWEST)).collect();
+            caught_up = caught_up.and(self.show(some).await);
         }
-        Ok(())
+        caught_up
     }
 }
 
-/// A stream, and the version to which it has come at least.
-type Moved = (String, u64);
-
-/// For a stream of which it is not known how far it has come.
-const NEWEST: u64 = u64::MAX;
-
-/// Those that moved, and the first failure.
-fn partitioned(acts: impl Iterator<Item = Result<Moved, BoxError>>) -> (HashMap<String, u64>, Option<BoxError>) {
-    let (mut moved, mut failed) = (HashMap::new(), None);
-    for act in acts {
-        match act {
-            Ok((stream, version)) => {
-                moved.insert(stream, version);
-            }
-            Err(err) => failed = failed.or(Some(err)),
+/// What came of those that went well, and the first failure.
+fn partitioned<T>(results: impl Iterator<Item = Result<T, BoxError>>) -> (Vec<T>, Result<(), BoxError>) {
+    let (mut well, mut failed) = (Vec::new(), Ok(()));
+    for result in results {
+        match result {
+            Ok(one) => well.push(one),
+            Err(err) => failed = failed.and(Err(err)),
         }
     }
-    (moved, failed)
+    (well, failed)
 }
 
-/// Streams that there are, without their versions, which their states tell as well.
-fn known<I, S>(streams: Vec<(I, Option<(S, u64)>)>) -> Vec<(I, Arc<S>)> {
-    let known = streams.into_iter();
-    known
-        .filter_map(|(id, standing)| Some((id, Arc::new(standing?.0))))
-        .collect()
+/// A stream in this version or a later one, to be shown; `None` if there is no such stream.
+async fn standing<A: Aggregate, I: ToString + Copy>(
+    streams: &Streams<A>,
+    id: I,
+    version: u64,
+) -> Result<Option<Standing<I, A::State>>, BoxError> {
+    let standing = streams.at_least(id, version).await?;
+    Ok(standing.map(|(state, version)| (id, Arc::new(state), version)))
 }
 
 async fn follow_batch(app: Arc<App>, batch: Vec<Envelope>) -> Vec<Verdict> {

@@ -27,11 +27,14 @@ pub struct Board {
 /// Documents as this process wrote or read them last, so that a look reads only what another replica wrote.
 type Known<I, D> = Cache<String, (i64, I, Arc<D>)>;
 
+/// A stream's state, and its version, which events of a later build move alone.
+pub type Standing<I, D> = (I, Arc<D>, u64);
+
 /// What is shown together.
 #[derive(Debug, Default)]
 pub struct Shown {
-    pub deliveries: Vec<(DeliveryId, Arc<Delivery>)>,
-    pub couriers: Vec<(CourierId, Arc<Courier>)>,
+    pub deliveries: Vec<Standing<DeliveryId, Delivery>>,
+    pub couriers: Vec<Standing<CourierId, Courier>>,
 }
 
 impl Board {
@@ -45,12 +48,12 @@ impl Board {
 
     /// Shows these as they stand, each at most once, unless they are shown newer already.
     pub async fn show(&self, shown: &Shown) -> Result<(), sqlx::Error> {
-        let deliveries = || shown.deliveries.iter().map(|(_, delivery)| delivery);
-        let couriers = || shown.couriers.iter().map(|(_, courier)| courier);
-        let of_delivery: Vec<String> = shown.deliveries.iter().map(|(id, _)| id.to_string()).collect();
-        let of_courier: Vec<String> = shown.couriers.iter().map(|(id, _)| id.to_string()).collect();
-        let delivery_versions: Vec<i64> = deliveries().map(|one| one.version.cast_signed()).collect();
-        let courier_versions: Vec<i64> = couriers().map(|one| one.version.cast_signed()).collect();
+        let deliveries = || shown.deliveries.iter().map(|(_, delivery, _)| delivery);
+        let couriers = || shown.couriers.iter().map(|(_, courier, _)| courier);
+        let of_delivery: Vec<String> = shown.deliveries.iter().map(|(id, ..)| id.to_string()).collect();
+        let of_courier: Vec<String> = shown.couriers.iter().map(|(id, ..)| id.to_string()).collect();
+        let delivery_versions: Vec<i64> = shown.deliveries.iter().map(|one| one.2.cast_signed()).collect();
+        let courier_versions: Vec<i64> = shown.couriers.iter().map(|one| one.2.cast_signed()).collect();
         let open: Vec<bool> = deliveries().map(|one| one.status.is_open()).collect();
         let concerns: Vec<Option<String>> = deliveries()
             .map(|one| one.concerns().map(|courier| courier.to_string()))
@@ -91,10 +94,11 @@ impl Board {
         .execute(&self.pool)
         .await?;
         // Whatever another replica shows meanwhile has another version, and is read again.
-        for ((key, version), (id, delivery)) in of_delivery.into_iter().zip(delivery_versions).zip(&shown.deliveries) {
+        for ((key, version), (id, delivery, _)) in of_delivery.into_iter().zip(delivery_versions).zip(&shown.deliveries)
+        {
             self.deliveries.insert(key, (version, *id, Arc::clone(delivery)));
         }
-        for ((key, version), (id, courier)) in of_courier.into_iter().zip(courier_versions).zip(&shown.couriers) {
+        for ((key, version), (id, courier, _)) in of_courier.into_iter().zip(courier_versions).zip(&shown.couriers) {
             self.couriers.insert(key, (version, *id, Arc::clone(courier)));
         }
         Ok(())

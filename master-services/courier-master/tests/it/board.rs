@@ -48,7 +48,7 @@ async fn many_are_shown_at_once() {
         let deliveries = orders.iter().map(|order| fold(None, &opened(*order)));
         let shown = Shown {
             deliveries: deliveries
-                .map(|delivery| (delivery.order.delivery(), Arc::new(delivery)))
+                .map(|delivery| (delivery.order.delivery(), Arc::new(delivery), 1))
                 .collect(),
             ..Shown::default()
         };
@@ -63,7 +63,7 @@ async fn many_are_shown_at_once() {
 async fn show(board: &Board, delivery: &Delivery) {
     let id: DeliveryId = delivery.order.delivery();
     let shown = Shown {
-        deliveries: vec![(id, Arc::new(delivery.clone()))],
+        deliveries: vec![(id, Arc::new(delivery.clone()), delivery.version)],
         ..Shown::default()
     };
     board.show(&shown).await.expect("the database is up");

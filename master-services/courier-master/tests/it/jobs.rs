@@ -1,6 +1,7 @@
 //! From the request to the door.
 
 use serde_json::json;
+use sqlx::AssertSqlSafe;
 
 use crate::world::{self, counter, door, operator, pin};
 
@@ -154,6 +155,33 @@ async fn what_dispatch_looks_at_is_written_again_after_it_was_lost() {
         assert_eq!(world.tell(&other, first, "accept", json!({})).await.status, 200);
         let second = world.wanted().await;
         world.asked(&other, second).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_cannot_be_read_keeps_no_other_from_being_offered() {
+    world::run(async |world| {
+        let courier = world.on_shift(counter()).await;
+        let spoilt = world.wanted().await;
+        world.asked(&courier, spoilt).await;
+        assert_eq!(world.tell(&courier, spoilt, "decline", json!({})).await.status, 200);
+        assert_eq!(world.shift(&courier, json!({ "on": false })).await.status, 200);
+        let waiting = world.wanted().await;
+        world.happened(waiting, "delivery.opened", 1).await;
+        world.quiet().await;
+        world.service.kill().await;
+        let mut owner = world.owner().await;
+        let spoil = format!("update events set meta = '[]' where stream_id = '{spoilt}'");
+        for statement in [spoil.as_str(), "delete from dispatch_deliveries"] {
+            sqlx::query(AssertSqlSafe(statement))
+                .execute(&mut owner)
+                .await
+                .expect("the owner may");
+        }
+        world.service.start().await;
+        let other = world.on_shift(counter()).await;
+        world.asked(&other, waiting).await;
     })
     .await;
 }

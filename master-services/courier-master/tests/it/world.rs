@@ -308,6 +308,13 @@ impl<'a> World<'a> {
             .expect("the engine's tables are there")
     }
 
+    /// Who may change what has happened.
+    pub async fn owner(&self) -> PgConnection {
+        PgConnection::connect(&self.database.owner_url)
+            .await
+            .expect("the owner")
+    }
+
     /// As another replica has it.
     pub async fn pool(&self) -> PgPool {
         PgPool::connect(&self.database.url).await.expect("the database answers")
